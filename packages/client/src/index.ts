@@ -1,1 +1,10 @@
-export const placeholder = 0
+export * as BaseUrl from "./BaseUrl.ts"
+export * as ComfyClient from "./ComfyClient.ts"
+export * as ComfyClients from "./ComfyClients.ts"
+export * as ComfyHttp from "./ComfyHttp.ts"
+export * as ComfyHttpError from "./ComfyHttpError.ts"
+export * as Connection from "./Connection.ts"
+export * as Credentials from "./Credentials.ts"
+export * as Defaults from "./Defaults.ts"
+export * as Link from "./Link.ts"
+export type * as Observable from "./Observable.ts"

@@ -1,1 +1,10 @@
-export const placeholder = 0
+export * as Backend from "./Backend.ts"
+export * as EventBuffer from "./EventBuffer.ts"
+export * as Execution from "./Execution.ts"
+export * as ExecutionError from "./ExecutionError.ts"
+export * as ExecutionEvent from "./ExecutionEvent.ts"
+export * as Files from "./Files.ts"
+export * as Ids from "./Ids.ts"
+export * as JobEvent from "./JobEvent.ts"
+export * as Outputs from "./Outputs.ts"
+export * as Progress from "./Progress.ts"

@@ -2,7 +2,11 @@
  * JSON as ComfyUI speaks it: integers of any size, and bare `NaN` and infinities, which Python writes and `JSON.parse`
  * refuses. Nothing here throws, and nothing a sender chose can touch a prototype.
  */
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import { parseNative } from "./internal/json.ts"
 import { read } from "./internal/jsonReader.ts"
 import type { Json, JsonObject, JsonPath, JsonProblem } from "./internal/jsonTypes.ts"
@@ -86,3 +90,34 @@ const write = (value: Json, holder: object, key: string, depth: number): string 
  * that are `undefined` are left out; whatever lies deeper than 4,000 levels is written as `null`.
  */
 export const stringify = (value: Json): string => write(value, [], "", 0)
+
+const isJson = (value: unknown, depth = 0): value is Json => {
+  switch (typeof value) {
+    case "string":
+    case "number":
+    case "boolean":
+    case "bigint":
+      return true
+    case "object":
+      return value === null ||
+        (depth <= maxWriteDepth && Object.values(value).every((member) => isJson(member, depth + 1)))
+    default:
+      return false
+  }
+}
+
+/** A JSON value that travels as its text, so that its integers and NaN survive a boundary that knows neither. */
+export const JsonFromText: Schema.Codec<Json, string> = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.declare(isJson, { title: "Json" }),
+    SchemaTransformation.transformEffect({
+      decode: (text, options) => {
+        const result = parse(text)
+        return Result.isSuccess(result)
+          ? Effect.succeed(result.success)
+          : Effect.fail(new SchemaIssue.InvalidValue({ message: "not JSON" }, text, options))
+      },
+      encode: (value) => Effect.succeed(stringify(value))
+    })
+  )
+)

@@ -1,1 +1,7 @@
+export * as Digest from "./Digest.ts"
+export * as Edit from "./Edit.ts"
 export * as Json from "./Json.ts"
+export * as ModelInputs from "./ModelInputs.ts"
+export * as Seeds from "./Seeds.ts"
+export * as Workflow from "./Workflow.ts"
+export * as WorkflowError from "./WorkflowError.ts"

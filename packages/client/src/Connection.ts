@@ -1,0 +1,272 @@
+/**
+ * One WebSocket, reduced to what a client of ComfyUI needs: batches of frames pulled as they come, text sent, pings where
+ * the platform has them. The reading side never pauses: a client that stops reading stalls every other client of its
+ * server (protocol page §2.5), so what is not pulled waits here, within a bound.
+ */
+import type { Frame } from "@effect-comfyui/protocol/Frame"
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+
+/** The connection could not be opened; `cause` is the platform's word, at most 200 characters. */
+export const OpenFailed = Schema.TaggedStruct("OpenFailed", { cause: Schema.String })
+/** The upgrade was not answered in time. */
+export const OpenTimeout = Schema.TaggedStruct("OpenTimeout", {})
+/** The upgrade was answered with an HTTP status. */
+export const UpgradeRefused = Schema.TaggedStruct("UpgradeRefused", { status: Schema.Int })
+/** This platform's sockets cannot send headers (browsers): use a query parameter. */
+export const HeadersUnsupported = Schema.TaggedStruct("HeadersUnsupported", {})
+/** The connection ended. Servers that die send no close frame: 1006. */
+export const SocketClosed = Schema.TaggedStruct("SocketClosed", { code: Schema.Int, reason: Schema.String })
+/** More bytes waited for the pump than allowed. */
+export const Overflow = Schema.TaggedStruct("Overflow", { limitBytes: Schema.Finite })
+/** Nothing answered our pings while the server answered over HTTP. */
+export const PongsMissed = Schema.TaggedStruct("PongsMissed", { missed: Schema.Int })
+/** HTTP proved that frames of ours were due, and none came. */
+export const Deaf = Schema.TaggedStruct("Deaf", {})
+/** We closed it. */
+export const Dropped = Schema.TaggedStruct("Dropped", {})
+
+export const LinkReason = Schema.Union([
+  OpenFailed,
+  OpenTimeout,
+  UpgradeRefused,
+  HeadersUnsupported,
+  SocketClosed,
+  Overflow,
+  PongsMissed,
+  Deaf,
+  Dropped
+])
+export type LinkReason = typeof LinkReason.Type
+
+/** Why a socket did not open or does not live any more. Survives JSON; carries no URL and no header. */
+export class LinkError extends Schema.TaggedError<LinkError>()("LinkError", { reason: LinkReason }) {
+  override get message(): string {
+    const { reason } = this
+    switch (reason._tag) {
+      case "OpenFailed":
+        return `socket could not be opened: ${reason.cause}`
+      case "OpenTimeout":
+        return "socket did not open in time"
+      case "UpgradeRefused":
+        return `socket refused with status ${reason.status}`
+      case "HeadersUnsupported":
+        return "sockets of this platform cannot send headers: use a query parameter"
+      case "SocketClosed":
+        return `socket closed (${reason.code}${reason.reason === "" ? "" : ` ${reason.reason}`})`
+      case "Overflow":
+        return `more than ${reason.limitBytes} bytes waited to be read`
+      case "PongsMissed":
+        return `${reason.missed} pings without an answer`
+      case "Deaf":
+        return "the socket is open and deaf"
+      case "Dropped":
+        return "socket dropped"
+    }
+  }
+}
+
+/** Found structurally on the socket, never required: `ws` has them, browsers do not. */
+export interface WebSocketPowers {
+  ping?(): void
+  terminate?(): void
+  on?(event: "pong", listener: () => void): unknown
+}
+
+/** An open socket. It ends with its scope, which drops it. */
+export interface Connection {
+  /** All frames that came since the last pull, in order; waits for one; ends by failing, after the last frame. */
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Frame>, LinkError>
+  readonly send: (frame: string) => Effect.Effect<void, LinkError>
+  /** Sends a ping and waits for the next pong, however long. None in browsers. */
+  readonly ping: Option.Option<Effect.Effect<void, LinkError>>
+  /** Ends the connection at once, without a closing handshake where the platform allows that. */
+  readonly drop: Effect.Effect<void>
+}
+
+/** What {@link dial} needs to know. */
+export interface DialOptions {
+  readonly url: URL
+  readonly headers: Readonly<Record<string, Redacted.Redacted<string>>>
+  readonly openTimeout: Duration.Input
+  /** Bound of what may wait between two pulls; beyond it the connection fails with `Overflow`. */
+  readonly maxBufferedBytes: number
+}
+
+const failure = (reason: LinkReason): LinkError => new LinkError({ reason })
+
+const causeText = (cause: unknown): string => {
+  const text = Predicate.hasProperty(cause, "message") ? String(cause.message) : String(cause)
+  return text.slice(0, 200)
+}
+
+/** `WebSocketNode` puts the status of a refused upgrade on its error. */
+const openFailure = (event: Socket.WebSocketEvent): LinkError => {
+  const error = Predicate.hasProperty(event, "error") ? event.error : undefined
+  const status = Predicate.hasProperty(error, "status") ? error.status : undefined
+  return typeof status === "number"
+    ? failure({ _tag: "UpgradeRefused", status })
+    : failure({ _tag: "OpenFailed", cause: error === undefined ? "connection failed" : causeText(error) })
+}
+
+const toFrame = (data: unknown): Frame | undefined =>
+  typeof data === "string" || data instanceof Uint8Array
+    ? data
+    : data instanceof ArrayBuffer
+    ? new Uint8Array(data)
+    : undefined
+
+const frameBytes = (frame: Frame): number => typeof frame === "string" ? frame.length : frame.byteLength
+
+/** Opens a socket. The wait for the opening is bounded, and an interrupted wait leaves nothing behind. */
+export const dial = (
+  options: DialOptions
+): Effect.Effect<Connection, LinkError, Scope.Scope | Socket.WebSocketConstructor> =>
+  Effect.flatMap(Socket.WebSocketConstructor, (construct) =>
+    Effect.acquireRelease(
+      open(construct, options),
+      ({ drop }) => drop
+    ).pipe(
+      Effect.tap(({ opened }) =>
+        Effect.timeoutOrElse(opened, {
+          duration: options.openTimeout,
+          orElse: () => Effect.fail(failure({ _tag: "OpenTimeout" }))
+        })
+      )
+    ))
+
+type Opening = Connection & { readonly opened: Effect.Effect<void, LinkError> }
+
+const construction = (
+  construct: Socket.WebSocketConstructor["Service"],
+  { headers, url }: DialOptions
+): Effect.Effect<Socket.WebSocketLike & WebSocketPowers, LinkError> => {
+  const names = Object.entries(headers)
+  const plain = Object.fromEntries(names.map(([name, value]) => [name, Redacted.value(value)]))
+  return Effect.try({
+    try: () => construct(url.href, names.length === 0 ? undefined : { headers: plain }),
+    catch: (cause) =>
+      failure(
+        cause instanceof TypeError && names.length > 0
+          ? { _tag: "HeadersUnsupported" }
+          : { _tag: "OpenFailed", cause: causeText(cause) }
+      )
+  })
+}
+
+const open = Effect.fnUntraced(function*(
+  construct: Socket.WebSocketConstructor["Service"],
+  options: DialOptions
+): Effect.fn.Return<Opening, LinkError> {
+  const socket = yield* construction(construct, options)
+  // `ws` hands out views of what it received; a browser would make a Blob of each binary frame.
+  if (socket.on === undefined) Object.assign(socket, { binaryType: "arraybuffer" })
+
+  let frames: Array<Frame> = []
+  let bytes = 0
+  let ended: LinkError | undefined
+  let isOpen = false
+  let wake: (() => void) | undefined
+  let onOpen: ((exit: Exit.Exit<void, LinkError>) => void) | undefined
+  let pongs: Array<() => void> = []
+
+  const notify = () => {
+    const resume = wake
+    wake = undefined
+    resume?.()
+  }
+  const end = (error: LinkError) => {
+    if (ended !== undefined) return
+    ended = error
+    onOpen?.(Exit.fail(error))
+    const waiting = pongs
+    pongs = []
+    for (const resume of waiting) resume()
+    notify()
+  }
+  const drop = (reason: LinkReason) => {
+    end(failure(reason))
+    if (socket.terminate !== undefined) socket.terminate()
+    else socket.close()
+  }
+
+  socket.addEventListener("open", () => {
+    isOpen = true
+    onOpen?.(Exit.void)
+  })
+  socket.addEventListener("message", (event) => {
+    const frame = toFrame(event.data)
+    if (frame === undefined || ended !== undefined) return
+    frames.push(frame)
+    bytes += frameBytes(frame)
+    if (bytes > options.maxBufferedBytes) drop({ _tag: "Overflow", limitBytes: options.maxBufferedBytes })
+    else if (frames.length === 1) notify()
+  })
+  // Stays for ever: a socket dropped while it connects reports an error that nobody else would hear.
+  socket.addEventListener("error", (event) => {
+    if (!isOpen) end(openFailure(event))
+  })
+  socket.addEventListener("close", (event) => {
+    end(failure({ _tag: "SocketClosed", code: event.code ?? 1006, reason: (event.reason ?? "").slice(0, 123) }))
+  })
+  socket.on?.("pong", () => {
+    const waiting = pongs
+    pongs = []
+    for (const resume of waiting) resume()
+  })
+
+  const waitForFrame = Effect.callback<void>((resume) => {
+    if (frames.length > 0 || ended !== undefined) return resume(Effect.void)
+    wake = () => resume(Effect.void)
+    return Effect.sync(() => {
+      wake = undefined
+    })
+  })
+  const takeAll = Effect.suspend((): Effect.Effect<NonEmptyReadonlyArray<Frame>, LinkError> => {
+    const taken = frames
+    if (!isArrayNonEmpty(taken)) return ended === undefined ? pull : Effect.fail(ended)
+    frames = []
+    bytes = 0
+    return Effect.succeed(taken)
+  })
+  // The frame that wakes the pull is the first of what one read of the TCP socket holds: one turn later they are all here.
+  const pull: Connection["pull"] = waitForFrame.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(takeAll))
+
+  const whileOpen = <A>(f: () => A): Effect.Effect<A, LinkError> =>
+    Effect.suspend(() =>
+      ended !== undefined
+        ? Effect.fail(ended)
+        : Effect.try({ try: f, catch: (cause) => failure({ _tag: "OpenFailed", cause: causeText(cause) }) })
+    )
+
+  const ping = Effect.suspend(() => {
+    const pong = Effect.callback<void, LinkError>((resume) => {
+      const answered = () => resume(ended === undefined ? Effect.void : Effect.fail(ended))
+      pongs.push(answered)
+      return Effect.sync(() => {
+        pongs = pongs.filter((waiting) => waiting !== answered)
+      })
+    })
+    return Effect.andThen(whileOpen(() => socket.ping?.()), pong)
+  })
+
+  return {
+    opened: Effect.callback<void, LinkError>((resume) => {
+      if (ended !== undefined) return resume(Effect.fail(ended))
+      if (isOpen) return resume(Effect.void)
+      onOpen = resume
+    }),
+    pull,
+    send: (frame) => whileOpen(() => socket.send(frame)),
+    ping: socket.ping === undefined || socket.on === undefined ? Option.none() : Option.some(ping),
+    drop: Effect.sync(() => drop({ _tag: "Dropped" }))
+  }
+})

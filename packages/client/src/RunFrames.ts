@@ -1,0 +1,139 @@
+/** What the frames of a run mean. */
+import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
+import * as Outputs from "@effect-comfyui/execution/Outputs"
+import * as NodeText from "@effect-comfyui/protocol/NodeText"
+import type { ServerMessage } from "@effect-comfyui/protocol/ServerMessage"
+import type * as Json from "@effect-comfyui/workflow/Json"
+import { classify } from "./Attribution.ts"
+import type { Time } from "./internal/time.ts"
+import type { Outcome } from "./RunAnswer.ts"
+import { common, emitChanges, emitStarted, finishAs, lifecycle } from "./RunEmit.ts"
+import * as RunNodes from "./RunNodes.ts"
+import type { State } from "./RunState.ts"
+import * as RunWatch from "./RunWatch.ts"
+
+export const onMessage = (state: State, message: ServerMessage, time: Time, out: Array<ExecutionEvent>): void => {
+  const { nodes } = state
+  const changes: Array<RunNodes.Change> = []
+  switch (message._tag) {
+    case "Progress":
+      if (message.node !== null) RunNodes.progress(nodes, message.node, message.value, message.max, changes)
+      break
+    case "ProgressState":
+      RunNodes.states(nodes, message.nodes, changes)
+      break
+    case "Executing":
+      if (message.node === null) return onDrained(state, time, out)
+      RunNodes.executing(nodes, message.node, message.displayNode, changes)
+      break
+    case "ExecutionStart":
+      emitStarted(state, message.timestamp, time, out)
+      break
+    case "ExecutionCached":
+      emitStarted(state, null, time, out)
+      state.watch.cachedAt ??= time.now
+      for (const nodeId of message.nodes) nodes.cached.add(nodeId)
+      out.push({ _tag: "NodesCached", ...lifecycle(state, time), nodeIds: message.nodes })
+      break
+    case "Executed":
+      state.watch.nodeSeen = true
+      onExecuted(state, message.node, message.displayNode, message.output, time, out)
+      break
+    case "ExecutionError":
+      if (message.blocked) {
+        out.push({
+          _tag: "Warning",
+          ...lifecycle(state, time),
+          code: "execution-blocked",
+          message: message.exceptionMessage,
+          nodeIds: message.nodeId === null ? [] : [message.nodeId]
+        })
+      } else terminate(state, { _tag: "Error", reason: classify(message) }, time)
+      break
+    case "ExecutionSuccess":
+      terminate(state, { _tag: "Success", outputs: Outputs.empty }, time)
+      break
+    case "ExecutionInterrupted":
+      terminate(state, { _tag: "Interrupted" }, time)
+      break
+    case "Preview": {
+      const nodeId = message.metadata?.nodeId ?? nodes.current ?? null
+      out.push({
+        _tag: "Preview",
+        ...common(state, time),
+        nodeId,
+        displayId: message.metadata?.displayNodeId ?? (nodeId === null ? null : RunNodes.displayOf(nodes, nodeId)),
+        format: message.imageType,
+        image: message.image
+      })
+      break
+    }
+    case "ProgressText": {
+      const text = NodeText.normalise(message.text)
+      out.push({
+        _tag: "NodeText",
+        ...common(state, time),
+        nodeId: message.node,
+        kind: text.kind,
+        text: text.text,
+        seconds: text.kind === "progress" ? text.seconds : null,
+        url: text.kind === "result" ? text.url : null
+      })
+      break
+    }
+    default:
+      return
+  }
+  if (changes.length > 0) {
+    state.watch.nodeSeen = true
+    emitChanges(state, changes, time, out)
+  }
+}
+
+const onExecuted = (
+  state: State,
+  nodeId: string,
+  displayNode: string | null,
+  record: Json.JsonObject | null,
+  time: Time,
+  out: Array<ExecutionEvent>
+): void => {
+  if (record === null) return
+  const output = Outputs.nodeOutput(record)
+  state.outputs.set(nodeId, output)
+  out.push({
+    _tag: "NodeOutput",
+    ...lifecycle(state, time),
+    nodeId,
+    displayId: displayNode ?? RunNodes.displayOf(state.nodes, nodeId),
+    cached: state.nodes.cached.has(nodeId) || !(state.nodes.running.has(nodeId) || state.nodes.finished.has(nodeId)),
+    output
+  })
+}
+
+/** The first terminal message counts; a repeated or contradicting one later does not. */
+const terminate = (state: State, outcome: Outcome, time: Time): void => {
+  if (state.terminal !== undefined) return
+  state.terminal = outcome
+  state.terminalWhole = state.whole
+  state.watch.terminalAt = time.now
+}
+
+/** The socket's own outcome, if no frame before its terminal message can be missing. */
+export const heardOutcome = (state: State): Outcome | undefined =>
+  !state.terminalWhole
+    ? undefined
+    : state.terminal?._tag === "Success"
+    ? { _tag: "Success", outputs: Object.fromEntries(state.outputs) }
+    : state.terminal
+
+/** `executing{node: null}`: nothing of this run comes any more, and from now on history agrees. */
+const onDrained = (state: State, time: Time, out: Array<ExecutionEvent>): void => {
+  const heard = state.whole ? heardOutcome(state) : undefined
+  if (heard !== undefined) finishAs(state, heard, "socket", time, out)
+  else if (state.settled !== undefined) finishAs(state, state.settled, "http", time, out)
+  else {
+    state.drained = true
+    RunWatch.askNow(state.watch)
+  }
+}

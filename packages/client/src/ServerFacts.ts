@@ -1,0 +1,86 @@
+/** What is known of the process that answers: its version, what it can run, and whether it is still the same one. */
+import type { BackendError, Capabilities } from "@effect-comfyui/execution/Backend"
+import * as Version from "@effect-comfyui/protocol/Version"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as CapabilitiesOf from "./Capabilities.ts"
+import type { Shape as HttpShape } from "./ComfyHttp.ts"
+import { toBackendError } from "./ComfyHttpError.ts"
+import * as Epoch from "./Epoch.ts"
+
+/** Facts of one address; kept per process and asked for when first needed. */
+export interface ServerFacts {
+  /** What the version can do; of a server that does not say, the least. Never fails. */
+  readonly traits: Effect.Effect<Version.ServerTraits>
+  readonly capabilities: Effect.Effect<Capabilities, BackendError>
+  readonly epoch: () => number
+  /** A receipt with a number of the server's own counter. */
+  readonly counted: (number: number) => void
+  /** A prompt of ours has ended: as long as it is remembered, the process is the same. */
+  readonly finished: (promptId: string) => void
+  /** Asks, after a reconnect, whether the process is still the same. */
+  readonly recheck: Effect.Effect<void>
+  /** A refusal named a class or a file: what is known of them is asked for again. */
+  readonly doubtCapabilities: () => void
+}
+
+export const make = Effect.fnUntraced(function*(
+  http: HttpShape,
+  onRestart: (epoch: number) => void
+): Effect.fn.Return<ServerFacts> {
+  const state = Epoch.init()
+  const one = yield* Semaphore.make(1)
+  let traits: Version.ServerTraits | undefined
+  let capabilities: Capabilities | undefined
+
+  const restarted = (is: boolean) => {
+    if (!is) return
+    traits = undefined
+    capabilities = undefined
+    onRestart(state.epoch)
+  }
+
+  const readTraits = Effect.matchEffect(http.systemStats, {
+    // Not kept: it is asked for again when it is needed again.
+    onFailure: () => Effect.succeed(Version.traits(undefined)),
+    onSuccess: (stats) =>
+      Effect.sync(() => {
+        traits = Version.traits(Version.parse(stats.system.comfyui_version))
+        return traits
+      })
+  })
+  const currentTraits = Effect.suspend(() => traits === undefined ? readTraits : Effect.succeed(traits))
+
+  const readCapabilities = Effect.gen(function*() {
+    if (capabilities !== undefined) return capabilities
+    const { version } = yield* currentTraits
+    const epoch = state.epoch
+    const info = yield* Effect.mapError(http.objectInfo, toBackendError)
+    capabilities = CapabilitiesOf.fromObjectInfo(
+      info,
+      epoch,
+      version === null ? "unknown" : Version.format(version)
+    )
+    return capabilities
+  })
+
+  return {
+    traits: currentTraits,
+    capabilities: one.withPermits(1)(readCapabilities),
+    epoch: () => state.epoch,
+    counted: (number) => restarted(Epoch.counted(state, number)),
+    finished: (promptId) => Epoch.finished(state, promptId),
+    recheck: Effect.suspend(() => {
+      const { sentinel } = state
+      return sentinel === undefined
+        ? Effect.void
+        : Effect.matchEffect(http.history(sentinel), {
+          onFailure: () => Effect.void,
+          onSuccess: (entry) => Effect.sync(() => restarted(entry._tag === "None" && Epoch.forgotten(state, sentinel)))
+        })
+    }),
+    doubtCapabilities: () => {
+      capabilities = undefined
+    }
+  }
+})
