@@ -74,8 +74,9 @@ const node = (state: State, id: string): Mutable<NodeState> => {
 /** What this node adds to the sum: a running node never counts as done. */
 const part = (entry: NodeState): number => {
   if (entry.state === "finished" || entry.state === "cached") return 1
-  if (entry.state === "waiting" || !(entry.max > 0)) return 0
-  return Math.min(Math.max(entry.value / entry.max, 0), 1) * 0.99
+  const ratio = entry.value / entry.max
+  // Servers send NaN: it is no progress.
+  return entry.state === "running" && ratio > 0 ? Math.min(ratio, 1) * 0.99 : 0
 }
 
 const update = (state: State, entry: Mutable<NodeState>, change: Partial<NodeState>): void => {
