@@ -1,1 +1,11 @@
-export const placeholder = 0
+export * as FakeComfy from "./FakeComfy.ts"
+export * as FakeNode from "./FakeNode.ts"
+export type { FakeServer } from "./FakeServer.ts"
+export * as FakeServers from "./FakeServers.ts"
+export * as Fault from "./Fault.ts"
+export * as FaultyComfy from "./FaultyComfy.ts"
+export * as ImageFile from "./ImageFile.ts"
+export * as Picture from "./Picture.ts"
+export * as Plan from "./Plan.ts"
+export * as TestNodes from "./TestNodes.ts"
+export * as VersionProfile from "./VersionProfile.ts"

@@ -1,0 +1,113 @@
+/**
+ * What a fake node does when it runs, as data: steps in time, then an end. The server plays a plan on its own clock, so
+ * a sampler of ten minutes is a value, and a test under virtual time sees each of its frames.
+ */
+import type { Picture } from "./Picture.ts"
+
+/** Who gets a frame: the socket of the prompt's `client_id` (everyone, if the prompt has none), or every socket. */
+export type Audience = "client" | "everyone"
+
+/** One step of a plan. Times are milliseconds of the server's clock, before the server's `speed`. */
+export type Step =
+  /** Time passes. With `watches` the node looks at the interrupt flag all the while and ends at once. */
+  | { readonly _tag: "Wait"; readonly ms: number; readonly watches: boolean }
+  /** A progress callback: looks at the interrupt flag, then sends `progress_state`, the preview and `progress`. */
+  | { readonly _tag: "Progress"; readonly value: number; readonly max: number; readonly preview?: Preview }
+  /** Binary type 3. `node` is another node's id, if not the running one's. */
+  | { readonly _tag: "Text"; readonly text: string; readonly to: Audience; readonly node?: string }
+  /** An event of a third party: any type, any data, also data that JSON cannot hold (a `Uint8Array`: the server dies). */
+  | { readonly _tag: "Event"; readonly type: string; readonly data: unknown; readonly to: Audience }
+  /** A binary frame as it is, event type word included. */
+  | { readonly _tag: "Binary"; readonly bytes: Uint8Array; readonly to: Audience }
+  /** A line of the server's log. */
+  | { readonly _tag: "Log"; readonly text: string }
+
+/** A preview picture: JPEG as from a sampler, PNG as from SaveImageWebsocket. */
+export interface Preview {
+  readonly format: "JPEG" | "PNG"
+  readonly picture: Picture
+  /** Which image of the picture's batch; 0 by default. */
+  readonly index?: number
+}
+
+/** How a plan ends. */
+export type End =
+  /** One value per output; for an output that is a list, an array. `ui` is what `executed` and history show. */
+  | {
+    readonly _tag: "Return"
+    readonly outputs: ReadonlyArray<unknown>
+    readonly ui: Readonly<Record<string, unknown>> | undefined
+  }
+  /** A Python exception: `execution_error`. `message` and `type` as Python would show them. */
+  | {
+    readonly _tag: "Raise"
+    readonly type: string
+    readonly message: string
+    readonly traceback: ReadonlyArray<string> | undefined
+  }
+  /** An ExecutionBlocker on every output: what follows is skipped, with a warning if there is a message. */
+  | { readonly _tag: "Block"; readonly message: string | undefined }
+  /** The prompt is interrupted as by `POST /interrupt`. */
+  | { readonly _tag: "Interrupt" }
+  /** The worker thread ends: prompts are taken and never run from now on, and HTTP is well. */
+  | { readonly _tag: "KillWorker" }
+  /** The process ends: sockets close with 1006, nothing answers until it is started again. */
+  | { readonly _tag: "Exit" }
+
+/** @category models */
+export interface Plan {
+  readonly steps: ReadonlyArray<Step>
+  readonly end: End
+}
+
+const noSteps: ReadonlyArray<Step> = []
+
+/** Returns these outputs, after these steps. @category constructors */
+export const returns = (
+  outputs: ReadonlyArray<unknown>,
+  options?: { readonly ui?: Readonly<Record<string, unknown>>; readonly steps?: ReadonlyArray<Step> }
+): Plan => ({ steps: options?.steps ?? noSteps, end: { _tag: "Return", outputs, ui: options?.ui } })
+
+/** Raises a Python exception. `type` is its full name, `ValueError` or `torch.OutOfMemoryError`. @category constructors */
+export const raises = (
+  type: string,
+  message: string,
+  options?: { readonly traceback?: ReadonlyArray<string>; readonly steps?: ReadonlyArray<Step> }
+): Plan => ({ steps: options?.steps ?? noSteps, end: { _tag: "Raise", type, message, traceback: options?.traceback } })
+
+/** Runs out of memory as torch says it. @category constructors */
+export const outOfMemory = (options?: { readonly message?: string; readonly steps?: ReadonlyArray<Step> }): Plan =>
+  raises(
+    "torch.OutOfMemoryError",
+    options?.message ?? "Allocation on device 0 would exceed allowed memory. (out of memory)",
+    options
+  )
+
+/** Ends otherwise: blocker, interrupt, the worker's or the process's death. @category constructors */
+export const ends = (end: End, steps: ReadonlyArray<Step> = noSteps): Plan => ({ steps, end })
+
+/** Time passes; with `watches` an interrupt ends it at once. @category steps */
+export const wait = (ms: number, options?: { readonly watches?: boolean }): Step => ({
+  _tag: "Wait",
+  ms,
+  watches: options?.watches ?? false
+})
+
+/** `count` equal steps, each: time, then progress, with a preview where `preview` gives one. @category steps */
+export const progress = (options: {
+  readonly count: number
+  readonly ms: number
+  readonly preview?: (step: number) => Preview | undefined
+}): ReadonlyArray<Step> => {
+  const steps: Array<Step> = []
+  for (let value = 1; value <= options.count; value++) {
+    if (options.ms > 0) steps.push(wait(options.ms))
+    const preview = options.preview?.(value)
+    steps.push(
+      preview === undefined
+        ? { _tag: "Progress", value, max: options.count }
+        : { _tag: "Progress", value, max: options.count, preview }
+    )
+  }
+  return steps
+}

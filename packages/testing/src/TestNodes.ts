@@ -1,0 +1,171 @@
+/** Classes that misbehave on purpose: for tests of what a client makes of it. Not among a server's own classes. */
+import * as FakeNode from "./FakeNode.ts"
+import * as Picture from "./Picture.ts"
+import * as Plan from "./Plan.ts"
+
+const info = { module: "custom_nodes.fake", category: "fake" }
+
+/** Raises a Python exception of the given type and message. */
+export const raise = FakeNode.define({
+  class: "FakeRaise",
+  required: {
+    type: FakeNode.string({ default: "ValueError" }),
+    message: FakeNode.string({ default: "it does not fit" })
+  },
+  optional: { value: FakeNode.any() },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ message, type }) => Plan.raises(type, message)
+})
+
+/** Sleeps, and looks at the interrupt flag all the while or not at all; then shows and gives on its value. */
+export const sleep = FakeNode.define({
+  class: "FakeSleep",
+  required: {
+    seconds: FakeNode.float({ default: 1, min: 0, max: 86400 }),
+    watches: FakeNode.boolean({ default: true })
+  },
+  optional: { value: FakeNode.any() },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ seconds, value, watches }) =>
+    Plan.returns([value ?? null], { ui: { text: ["slept"] }, steps: [Plan.wait(seconds * 1000, { watches })] })
+})
+
+/** Counts to `count` with a progress frame each, and a preview where asked. */
+export const steps = FakeNode.define({
+  class: "FakeSteps",
+  required: {
+    count: FakeNode.int({ default: 10, min: 1, max: 10000 }),
+    milliseconds: FakeNode.float({ default: 100, min: 0, max: 60000 }),
+    preview: FakeNode.boolean({ default: false })
+  },
+  optional: { value: FakeNode.any() },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ count, milliseconds, preview, value }) =>
+    Plan.returns([value ?? null], {
+      ui: { text: ["counted"] },
+      steps: Plan.progress({
+        count: Number(count),
+        ms: milliseconds,
+        preview: (step) => preview ? { format: "JPEG", picture: Picture.imagine(64, 64, 1, `step ${step}`) } : undefined
+      })
+    })
+})
+
+/** Runs out of memory after some time. */
+export const outOfMemory = FakeNode.define({
+  class: "FakeOutOfMemory",
+  required: { seconds: FakeNode.float({ default: 0, min: 0, max: 3600 }) },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ seconds }) => Plan.outOfMemory({ steps: [Plan.wait(seconds * 1000)] })
+})
+
+/** Ends the worker thread: nothing is said, and nothing runs on this server any more. */
+export const killWorker = FakeNode.define({
+  class: "FakeKillWorker",
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: () => Plan.ends({ _tag: "KillWorker" })
+})
+
+/** Ends the process. */
+export const exit = FakeNode.define({
+  class: "FakeExit",
+  required: { seconds: FakeNode.float({ default: 0, min: 0, max: 3600 }) },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ seconds }) => Plan.ends({ _tag: "Exit" }, [Plan.wait(seconds * 1000)])
+})
+
+/** Shows NaN, infinities and an integer beyond 2^53. */
+export const notANumber = FakeNode.define({
+  class: "FakeNaN",
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: () =>
+    Plan.returns([null], {
+      ui: { numbers: [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 18446744073709551615n] }
+    })
+})
+
+/** Sends a text as binary type 3. */
+export const text = FakeNode.define({
+  class: "FakeText",
+  required: { text: FakeNode.string({ default: "half way" }), broadcast: FakeNode.boolean({ default: false }) },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ broadcast, text }) =>
+    Plan.returns([text], {
+      ui: { text: [text] },
+      steps: [{ _tag: "Text", text, to: broadcast ? "everyone" : "client" }]
+    })
+})
+
+/** Sends an event of a third party, to its client or to everyone. */
+export const event = FakeNode.define({
+  class: "FakeEvent",
+  required: { type: FakeNode.string({ default: "fake.event" }), broadcast: FakeNode.boolean({ default: true }) },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ broadcast, type }) =>
+    Plan.returns([null], {
+      ui: { text: [type] },
+      steps: [{ _tag: "Event", type, data: { value: 1 }, to: broadcast ? "everyone" : "client" }]
+    })
+})
+
+/** Blocks what follows, with a warning if there is a message. */
+export const block = FakeNode.define({
+  class: "FakeBlock",
+  required: { message: FakeNode.string({ default: "" }) },
+  optional: { value: FakeNode.any() },
+  outputs: ["*"],
+  info,
+  run: ({ message }) => Plan.ends({ _tag: "Block", message: message === "" ? undefined : message })
+})
+
+/** Shows data that JSON cannot hold: the process dies of it, or history answers 500. */
+export const bytes = FakeNode.define({
+  class: "FakeBytes",
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: () => Plan.returns([null], { ui: { data: [new Uint8Array(1)] } })
+})
+
+/** An integer, shown and given on; its seed makes a run miss the cache. */
+export const value = FakeNode.define({
+  class: "FakeValue",
+  required: { seed: FakeNode.int({ default: 0, min: 0, max: 18446744073709551615n }) },
+  outputs: ["INT"],
+  outputNode: true,
+  info,
+  run: ({ seed }) => Plan.returns([seed], { ui: { text: [String(seed)] } })
+})
+
+export const nodes: ReadonlyArray<FakeNode.FakeNode> = [
+  raise,
+  sleep,
+  steps,
+  outOfMemory,
+  killWorker,
+  exit,
+  notANumber,
+  text,
+  event,
+  block,
+  bytes,
+  value
+]

@@ -1,0 +1,37 @@
+// The test's hold on a driver.
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FakeComfy from "../FakeComfy.ts"
+import type { FakeServer } from "../FakeServer.ts"
+import type { Driver } from "./driver.ts"
+
+export const makeServer = (origin: string, driver: Driver): FakeServer => {
+  const command = (input: Parameters<Driver["input"]>[0]): Effect.Effect<void> => Effect.sync(() => driver.input(input))
+  const look = <A>(read: () => A): Effect.Effect<A> =>
+    Effect.sync(() => {
+      driver.settle()
+      return read()
+    })
+  let faults = 0
+  return {
+    origin,
+    ledger: look(() => FakeComfy.ledger(driver.state.comfy)),
+    snapshot: look(() => FakeComfy.snapshot(driver.state.comfy)),
+    requests: look(() => driver.state.requests.map((record) => ({ ...record }))),
+    inject: (fault) =>
+      Effect.sync(() => {
+        const id = ++faults
+        driver.input({ _tag: "Inject", id, fault })
+        return { heal: command({ _tag: "Heal", id }) }
+      }),
+    heal: command({ _tag: "Heal" }),
+    cutSockets: (which = {}) => command({ _tag: "CutSockets", which }),
+    deafenSockets: (which = {}) => command({ _tag: "DeafenSockets", which }),
+    halfOpenSockets: (options = {}) =>
+      command({ _tag: "HalfOpenSockets", which: options, serverNoticesMs: options.serverNoticesMs }),
+    stall: (duration) => command({ _tag: "Stall", ms: Duration.toMillis(duration) }),
+    kill: command({ _tag: "Kill" }),
+    restart: command({ _tag: "Restart" }),
+    killWorker: command({ _tag: "KillWorker" })
+  }
+}

@@ -1,0 +1,154 @@
+// What a server says about itself: stats, features, models, logs.
+import * as Option from "effect/Option"
+import { empty, json, jsonText, type Request, type Response, text } from "./http.ts"
+import { objectInfo, objectInfoOf } from "./nodeInfo.ts"
+import { dict, Float, isDict, type Py, truthy } from "./py.ts"
+import { loadsBytes } from "./pyJson.ts"
+import { serverFeatures } from "./sockets.ts"
+import type { State } from "./state.ts"
+import { isoLocal } from "./time.ts"
+import { isFolderType } from "./view.ts"
+
+export const getFeatures = (state: State): Response => json(200, serverFeatures(state))
+
+export const getObjectInfo = (state: State): Response => json(200, objectInfo(state))
+
+export const getObjectInfoOf = (state: State, request: Request): Response =>
+  json(200, objectInfoOf(state, request.params[0] ?? ""))
+
+const pythonVersion = "3.11.7 (main, May  9 2026, 07:35:25) [GCC 12.2.0]"
+const torchVersion = "2.11.0+cu130"
+
+export const getSystemStats = (state: State): Response => {
+  const { ramBytes, argv } = state.settings
+  const { systemStats, version } = state.profile
+  // Some memory is in use, and a little more with every prompt that is remembered.
+  const free = Math.max(0, Math.floor(ramBytes * 0.8) - state.history.size * 65_536)
+  const memory = { vram_total: ramBytes, vram_free: free, torch_vram_total: ramBytes, torch_vram_free: free }
+  return json(
+    200,
+    dict({
+      system: dict({
+        os: systemStats.os,
+        ram_total: ramBytes,
+        ram_free: free,
+        comfyui_version: version,
+        required_frontend_version: systemStats.frontend,
+        installed_templates_version: null,
+        required_templates_version: systemStats.templates,
+        comfy_package_versions: systemStats.packages
+          ? [
+            dict({
+              name: "comfyui-frontend-package",
+              installed: systemStats.frontend,
+              required: systemStats.frontend
+            }),
+            dict({ name: "comfyui-workflow-templates", installed: null, required: systemStats.templates })
+          ]
+          : undefined,
+        python_version: pythonVersion,
+        pytorch_version: torchVersion,
+        embedded_python: false,
+        deploy_environment: systemStats.deployEnvironment ? "local-git" : undefined,
+        argv
+      }),
+      devices: [dict({ name: "cpu", type: "cpu", index: null, ...memory })]
+    })
+  )
+}
+
+const names = (state: State, folder: string): ReadonlyArray<string> =>
+  [...state.settings.models.get(folder)?.keys() ?? []].toSorted()
+
+export const getEmbeddings = (state: State): Response =>
+  json(200, names(state, "embeddings").map((name) => name.replace(/\.[^./]*$/, "")))
+
+export const getModels = (state: State): Response => json(200, [...state.settings.models.keys()])
+
+export const getModelsIn = (state: State, request: Request): Response => {
+  const folder = request.params[0] ?? ""
+  return state.settings.models.has(folder) ? json(200, names(state, folder)) : empty(404)
+}
+
+const hidden = new Set(["configs", "custom_nodes"])
+
+export const getExperimentModels = (state: State): Response =>
+  json(
+    200,
+    [...state.settings.models.keys()].filter((name) => !hidden.has(name)).map((name) =>
+      dict({ name, folders: [`${state.settings.folders.base}/models/${name}`] })
+    )
+  )
+
+export const getExperimentModelsIn = (state: State, request: Request): Response => {
+  const folder = request.params[0] ?? ""
+  const found = state.settings.models.get(folder)
+  if (found === undefined) return empty(404)
+  return json(
+    200,
+    names(state, folder).map((name) =>
+      dict({
+        name,
+        pathIndex: 0,
+        modified: new Float(state.settings.epochMs / 1000),
+        created: new Float(state.settings.epochMs / 1000),
+        size: found.get(name) ?? 0
+      })
+    )
+  )
+}
+
+const iso = (state: State): string => isoLocal(state.settings.epochMs + state.now)
+
+export const getLogs = (state: State): Response =>
+  json(200, state.log.map((line) => `${iso(state)} - ${line}\n`).join(""))
+
+export const getRawLogs = (state: State): Response =>
+  json(
+    200,
+    dict({
+      entries: state.log.map((line) => dict({ t: iso(state), m: `${line}\n` })),
+      size: dict({ cols: 80, rows: 24 })
+    })
+  )
+
+/** Client ids that are sent the log; more than this at once are not remembered. */
+const maxSubscribers = 1_000
+
+export const subscribeLogs = (state: State, request: Request): Response => {
+  const body = Option.getOrUndefined(loadsBytes(request.body))
+  if (!isDict(body)) return text(500, "500 Internal Server Error\n\nServer got itself in trouble")
+  const client = body.get("clientId")
+  if (typeof client !== "string") return empty(200)
+  if (!truthy(body.get("enabled"))) state.logSubscribers.delete(client)
+  else if (state.logSubscribers.size < maxSubscribers) state.logSubscribers.add(client)
+  return empty(200)
+}
+
+export const getFolderPaths = (state: State): Response => {
+  const out: Map<string, Py> = new Map()
+  for (const name of state.settings.models.keys()) out.set(name, [`${state.settings.folders.base}/models/${name}`])
+  return json(200, out)
+}
+
+export const getInternalFiles = (state: State, request: Request): Response => {
+  const type = request.params[0] ?? ""
+  if (!isFolderType(type)) return json(400, dict({ error: "Invalid directory type" }))
+  const files = state.files.list(type, false).toSorted((a, b) => b.modified - a.modified)
+  return json(200, files.map((file) => (state.profile.typedInternalFiles ? `${file.name} [${type}]` : file.name)))
+}
+
+/** Answers of parts that this server has nothing for. */
+export const nothing = (body: string) => (): Response => jsonText(200, body)
+
+export const assetsOff = (): Response =>
+  json(
+    503,
+    dict({
+      error: dict({
+        code: "SERVICE_DISABLED",
+        message: "Assets system is disabled. Start the server with --enable-assets to use this feature.",
+        details: new Map()
+      })
+    })
+  )

@@ -1,0 +1,87 @@
+// Which nodes of a prompt are to run, and which of the ready ones comes next.
+import type { FakeNode } from "../FakeNode.ts"
+import type { Dict } from "./py.ts"
+import { asLink, classOf, inputsOf } from "./signature.ts"
+
+export class PlanList {
+  readonly #prompt: Dict
+  readonly #nodes: ReadonlyMap<string, FakeNode>
+  readonly #isCached: (id: string) => boolean
+  /** In the order in which they were found; the value counts what each still waits for. */
+  readonly #pending = new Map<string, number>()
+  readonly #blocks = new Map<string, Set<string>>()
+
+  constructor(prompt: Dict, nodes: ReadonlyMap<string, FakeNode>, isCached: (id: string) => boolean) {
+    this.#prompt = prompt
+    this.#nodes = nodes
+    this.#isCached = isCached
+  }
+
+  get size(): number {
+    return this.#pending.size
+  }
+
+  /** Adds a node and what it needs; answers the id of a link that leads nowhere. */
+  add(id: string): string | undefined {
+    const walk = [id]
+    const links: Array<readonly [from: string, to: string]> = []
+    while (walk.length > 0) {
+      const current = walk.pop() ?? id
+      if (this.#pending.has(current)) continue
+      if (!this.#prompt.has(current)) return current
+      this.#pending.set(current, 0)
+      this.#blocks.set(current, new Set())
+      for (const value of (inputsOf(this.#prompt, current) ?? new Map()).values()) {
+        const link = asLink(value)
+        if (link === undefined) continue
+        if (!this.#isCached(link[0])) walk.push(link[0])
+        links.push([link[0], current])
+      }
+    }
+    for (const [from, to] of links) {
+      if (this.#isCached(from)) continue
+      const blocked = this.#blocks.get(from)
+      if (blocked === undefined || blocked.has(to)) continue
+      blocked.add(to)
+      this.#pending.set(to, (this.#pending.get(to) ?? 0) + 1)
+    }
+    return undefined
+  }
+
+  #isOutput(id: string): boolean {
+    return this.#nodes.get(classOf(this.#prompt, id))?.outputNode ?? false
+  }
+
+  #isAsync(id: string): boolean {
+    return this.#nodes.get(classOf(this.#prompt, id))?.async ?? false
+  }
+
+  /** An output or async node first, then what an output waits for, then what leads there in two, then the first one. */
+  next(busy: ReadonlySet<string>): string | undefined {
+    const ready: Array<string> = []
+    for (const [id, waits] of this.#pending) if (waits === 0 && !busy.has(id)) ready.push(id)
+    if (ready.length <= 1) return ready[0]
+    for (const id of ready) if (this.#isOutput(id) || this.#isAsync(id)) return id
+    for (const id of ready) {
+      for (const next of this.#blocks.get(id) ?? []) if (this.#isOutput(next)) return id
+    }
+    for (const id of ready) {
+      for (const next of this.#blocks.get(id) ?? []) {
+        for (const after of this.#blocks.get(next) ?? []) if (this.#isOutput(after)) return id
+      }
+    }
+    return ready[0]
+  }
+
+  done(id: string): void {
+    this.#pending.delete(id)
+    for (const next of this.#blocks.get(id) ?? []) this.#pending.set(next, (this.#pending.get(next) ?? 1) - 1)
+    this.#blocks.delete(id)
+  }
+
+  /** A node that waits for itself by way of others, if nothing is ready though something is pending. */
+  get first(): string | undefined {
+    for (const id of this.#pending.keys()) return id
+    return undefined
+  }
+}
