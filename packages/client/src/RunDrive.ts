@@ -321,7 +321,8 @@ const tell = (context: RunContext, entry: RunEntry): Effect.Effect<CancelOutcome
     }
   })
 
-const noAnswer = new BackendError({ reason: { _tag: "Unreachable", by: "network", status: null, cause: "no answer" } })
+/** Asking came to nothing, so nobody can say what a cancellation did. */
+export const noAnswer = new BackendError({ reason: { _tag: "Unreachable", by: "network", status: null, cause: "no answer" } })
 
 const untilEnded = (context: RunContext, entry: RunEntry): Effect.Effect<void> =>
   Effect.repeat(

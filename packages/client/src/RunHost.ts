@@ -16,7 +16,7 @@ import { readTime } from "./internal/time.ts"
 import * as Run from "./Run.ts"
 import type { Answer } from "./RunAnswer.ts"
 import * as RunCancel from "./RunCancel.ts"
-import { cancelRun, drive, feed, locate, observe, type RunContext, type Submission } from "./RunDrive.ts"
+import { cancelRun, drive, feed, locate, noAnswer, observe, type RunContext, type Submission } from "./RunDrive.ts"
 import * as RunEntry from "./RunEntry.ts"
 import * as Runs from "./Runs.ts"
 import * as RunState from "./RunState.ts"
@@ -174,14 +174,10 @@ export const make = Effect.fnUntraced(function*(options: HostOptions): Effect.fn
   const cancel = (id: RunId): Effect.Effect<CancelOutcome, BackendError> => {
     const entry = ofThisClient(id)
     if (entry !== undefined) return cancelRun(context, entry, fork)
-    return Effect.flatMap(
+    return Effect.filterOrFail(
       Effect.mapError(cancelForeign(id), toBackendError),
-      (outcome) =>
-        outcome === "no-answer"
-          ? Effect.fail(
-            new BackendError({ reason: { _tag: "Unreachable", by: "network", status: null, cause: "no answer" } })
-          )
-          : Effect.succeed(outcome)
+      (outcome) => outcome !== "no-answer",
+      () => noAnswer
     )
   }
 

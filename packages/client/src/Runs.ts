@@ -144,6 +144,9 @@ export const dispatch = (
     if (promptId !== undefined && owner?.state.promptId === promptId) continue
     let next = promptId === undefined ? undefined : runs.byPrompt.get(promptId)
     if (promptId === undefined && isNameless(message) && !(negotiated && message._tag === "Preview")) {
+      // Which run is running may depend on the frames just before this one.
+      flush(i)
+      from = i
       next = onlyRunning(runs) ?? (message._tag === "Executing" ? onlyOpen(runs) : undefined)
     }
     if (next !== owner) {
