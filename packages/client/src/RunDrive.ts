@@ -111,7 +111,7 @@ const watch = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry) 
     if (agenda.at > now) {
       entry.plannedAt = agenda.at
       entry.wake.closeUnsafe()
-      yield* Effect.timeoutOption(Latch.await(entry.wake), agenda.at - now)
+      yield* Effect.timeoutOption(Latch.await(entry.wake), Math.ceil(agenda.at - now))
       const late = readTime(context.clock).now - agenda.at
       if (late > stallMs) RunWatch.stalled(state.watch, late)
     } else if (agenda.ask) yield* askAndTell(context, entry)
@@ -290,22 +290,26 @@ const cancelOnServer = Effect.fnUntraced(function*(
 
 /**
  * Cancels a run of this client. While the POST is under way there is nothing to cancel yet, so its answer is awaited.
- * Afterwards the interrupt is repeated until the run has ended, because one that lands while a prompt starts is lost.
+ * It goes on in the background until the run has ended, though the caller stops waiting: an interrupt that lands while
+ * a prompt starts is lost, and a server may be away just now.
  */
 export const cancelRun = Effect.fnUntraced(function*(
   context: RunContext,
   entry: RunEntry,
-  repeat: (effect: Effect.Effect<void>) => Effect.Effect<void>
+  inBackground: (effect: Effect.Effect<void>) => Effect.Effect<void>
 ): Effect.fn.Return<CancelOutcome, BackendError> {
   const { state } = entry
   if (state.phase === "ended") return "already-finished"
   const first = !state.cancelAsked
   feed(context, entry, { _tag: "CancelAsked" })
-  yield* Deferred.await(entry.posted)
-  if (isOver(state)) return "removed"
-  const outcome = yield* tell(context, entry)
-  if (first && outcome !== "unsafe") yield* repeat(untilEnded(context, entry))
-  return outcome
+  const once = Effect.andThen(
+    Deferred.await(entry.posted),
+    Effect.suspend(() => isOver(state) ? Effect.succeed("removed" as const) : tell(context, entry))
+  )
+  if (!first) return yield* once
+  const outcome = Deferred.makeUnsafe<CancelOutcome, BackendError>()
+  yield* inBackground(Effect.andThen(Deferred.into(once, outcome), untilEnded(context, entry)))
+  return yield* Deferred.await(outcome)
 })
 
 /** Whether the run ended while the answer to its POST was awaited. */
@@ -322,13 +326,18 @@ const tell = (context: RunContext, entry: RunEntry): Effect.Effect<CancelOutcome
   })
 
 /** Asking came to nothing, so nobody can say what a cancellation did. */
-export const noAnswer = new BackendError({ reason: { _tag: "Unreachable", by: "network", status: null, cause: "no answer" } })
+export const noAnswer = new BackendError({
+  reason: { _tag: "Unreachable", by: "network", status: null, cause: "no answer" }
+})
 
+/** Tells the server again and again, until the run has ended or the server cannot do it without hitting others. */
 const untilEnded = (context: RunContext, entry: RunEntry): Effect.Effect<void> =>
-  Effect.repeat(
+  Effect.asVoid(Effect.repeat(
     Effect.andThen(
       Effect.sleep(Defaults.cancel.repeat),
-      Effect.suspend(() => entry.state.phase === "ended" ? Effect.void : Effect.ignore(tell(context, entry)))
+      Effect.suspend(() =>
+        isOver(entry.state) ? Effect.succeed("unsafe" as const) : Effect.orElseSucceed(tell(context, entry), () => null)
+      )
     ),
-    { while: () => entry.state.phase !== "ended" }
-  ).pipe(Effect.asVoid)
+    { while: (outcome) => !isOver(entry.state) && outcome !== "unsafe" }
+  ))
