@@ -5,6 +5,7 @@
  */
 import type { Frame } from "@effect-comfyui/protocol/Frame"
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -176,7 +177,7 @@ const open = Effect.fnUntraced(function*(
   let isOpen = false
   let wake: (() => void) | undefined
   let onOpen: ((exit: Exit.Exit<void, LinkError>) => void) | undefined
-  let pongs: Array<() => void> = []
+  const pongs = new Set<Deferred.Deferred<void, LinkError>>()
 
   const notify = () => {
     const resume = wake
@@ -187,9 +188,7 @@ const open = Effect.fnUntraced(function*(
     if (ended !== undefined) return
     ended = error
     onOpen?.(Exit.fail(error))
-    const waiting = pongs
-    pongs = []
-    for (const resume of waiting) resume()
+    for (const pong of pongs) Deferred.doneUnsafe(pong, Exit.fail(error))
     notify()
   }
   const drop = (reason: LinkReason) => {
@@ -218,9 +217,7 @@ const open = Effect.fnUntraced(function*(
     end(failure({ _tag: "SocketClosed", code: event.code ?? 1006, reason: (event.reason ?? "").slice(0, 123) }))
   })
   socket.on?.("pong", () => {
-    const waiting = pongs
-    pongs = []
-    for (const resume of waiting) resume()
+    for (const pong of pongs) Deferred.doneUnsafe(pong, Exit.void)
   })
 
   const waitForFrame = Effect.callback<void>((resume) => {
@@ -248,14 +245,12 @@ const open = Effect.fnUntraced(function*(
     )
 
   const ping = Effect.suspend(() => {
-    const pong = Effect.callback<void, LinkError>((resume) => {
-      const answered = () => resume(ended === undefined ? Effect.void : Effect.fail(ended))
-      pongs.push(answered)
-      return Effect.sync(() => {
-        pongs = pongs.filter((waiting) => waiting !== answered)
-      })
-    })
-    return Effect.andThen(whileOpen(() => socket.ping?.()), pong)
+    const pong = Deferred.makeUnsafe<void, LinkError>()
+    pongs.add(pong)
+    return whileOpen(() => socket.ping?.()).pipe(
+      Effect.andThen(Deferred.await(pong)),
+      Effect.ensuring(Effect.sync(() => pongs.delete(pong)))
+    )
   })
 
   return {

@@ -9,6 +9,7 @@ import { Files, normalize } from "./internal/files.ts"
 import { parseQuery } from "./internal/http.ts"
 import { crash, killWorker, start } from "./internal/lifecycle.ts"
 import { nodeOf } from "./internal/nodeInfo.ts"
+import { dumpsSafe } from "./internal/pyJson.ts"
 import { originAllowed, respond, splitTarget } from "./internal/routes.ts"
 import * as Sockets from "./internal/sockets.ts"
 import type { NodeOutcome, NodeRecord, Output, PromptOutcome, PromptRecord, Settings, State } from "./internal/state.ts"
@@ -301,8 +302,10 @@ export interface Snapshot {
   /** In the order of the heap's array, as `/queue` shows it. */
   readonly pending: ReadonlyArray<string>
   readonly history: ReadonlyArray<string>
-  /** Every open socket, and whether events reach it. */
-  readonly sockets: ReadonlyArray<{ readonly conn: number; readonly clientId: string; readonly registered: boolean }>
+  /** Every open socket, whether events reach it, and the feature flags of its client as JSON. */
+  readonly sockets: ReadonlyArray<
+    { readonly conn: number; readonly clientId: string; readonly registered: boolean; readonly flags: string }
+  >
   readonly interruptFlag: boolean
   readonly cachedNodes: number
   readonly files: number
@@ -321,7 +324,8 @@ export const snapshot = (state: State): Snapshot => ({
   sockets: [...state.conns.values()].map((conn) => ({
     conn: conn.id,
     clientId: conn.sid,
-    registered: state.sockets.get(conn.sid) === conn.id
+    registered: state.sockets.get(conn.sid) === conn.id,
+    flags: dumpsSafe(state.flags.get(conn.sid) ?? null)
   })),
   interruptFlag: state.interrupt,
   cachedNodes: state.cache.size,

@@ -12,7 +12,7 @@ export interface FakeServer {
   /** What really ran. */
   readonly ledger: Effect.Effect<FakeComfy.Ledger>
   readonly snapshot: Effect.Effect<FakeComfy.Snapshot>
-  /** The last 1,000 requests, oldest first, as they came before any fault. */
+  /** The last 1,000 requests, upgrades to a socket among them, oldest first, as they came before any fault. */
   readonly requests: Effect.Effect<ReadonlyArray<Readonly<RequestRecord>>>
   /** Brings a fault into force; the effect inside takes it back. */
   readonly inject: (fault: Fault) => Effect.Effect<{ readonly heal: Effect.Effect<void> }>

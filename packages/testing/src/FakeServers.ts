@@ -245,7 +245,8 @@ const makeSockets = (entries: ReadonlyMap<string, Entry>, start: Run) =>
     if (entry === undefined) socket.broken(`getaddrinfo ENOTFOUND ${target.hostname}`)
     else if (path === undefined) socket.refused(404)
     else {
-      conn = entry.driver.open(path + target.search, { host: target.host, ...headersOf(options) }, carrier)
+      conn = entry.driver.nextConn()
+      entry.driver.open(conn, path + target.search, { host: target.host, ...headersOf(options) }, carrier)
     }
   }))
   return socket

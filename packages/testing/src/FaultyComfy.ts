@@ -82,7 +82,7 @@ export interface RequestRecord {
   readonly target: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array
-  /** Status of the answer that was sent; undefined while there is none, "aborted" if there will be none. */
+  /** Status of the answer that was sent (101: an upgrade); undefined while there is none, "aborted" if there will be none. */
   outcome: number | "aborted" | undefined
 }
 
@@ -249,6 +249,11 @@ const changeAnswer = (
   }
 }
 
+const remember = (state: State, record: RequestRecord): void => {
+  state.requests.push(record)
+  if (state.requests.length > maxRequests) state.requests.shift()
+}
+
 /** Requests, then what the faults make of them. */
 const request = (state: State, input: Extract<FakeComfy.Input, { readonly _tag: "HttpRequest" }>): void => {
   const cut = input.path.indexOf("?")
@@ -260,8 +265,7 @@ const request = (state: State, input: Extract<FakeComfy.Input, { readonly _tag: 
     body: input.body.slice(0, maxBodyBytes),
     outcome: undefined
   }
-  state.requests.push(record)
-  if (state.requests.length > maxRequests) state.requests.shift()
+  remember(state, record)
   state.open.set(input.id, record)
   const info: RequestInfo = {
     method: input.method,
@@ -307,17 +311,38 @@ const deliver = (
   emit(state, outputs, input.id, actions)
 }
 
+const upgradeOutcome = (outputs: ReadonlyArray<Output>): number | "aborted" => {
+  for (const output of outputs) {
+    if (output._tag === "SocketAccepted") return 101
+    if (output._tag === "SocketRefused") return output.status
+  }
+  return "aborted"
+}
+
 const openSocket = (state: State, input: Extract<FakeComfy.Input, { readonly _tag: "SocketOpen" }>): void => {
+  const record: RequestRecord = {
+    at: state.now,
+    method: "GET",
+    target: input.path,
+    headers: input.headers,
+    body: new Uint8Array(0),
+    outcome: "aborted"
+  }
+  remember(state, record)
   for (const active of state.faults) {
     const { fault } = active
     if (fault._tag !== "OnUpgrade" || !strikes(state, active)) continue
     if (fault.response === "reset") {
       state.out.push({ _tag: "SocketClosed", conn: input.conn, code: 1006, reason: "" })
-    } else state.out.push({ _tag: "SocketRefused", conn: input.conn, ...complete(fault.response) })
+    } else {
+      record.outcome = fault.response.status
+      state.out.push({ _tag: "SocketRefused", conn: input.conn, ...complete(fault.response) })
+    }
     return
   }
   state.conns.set(input.conn, { halfOpen: false, lastFrameAt: 0 })
   const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
+  record.outcome = upgradeOutcome(outputs)
   emit(state, outputs)
 }
 

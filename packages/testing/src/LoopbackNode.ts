@@ -137,7 +137,7 @@ class Loopback {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     let webSocket: WebSocket | undefined
-    let conn = 0
+    const conn = this.driver.nextConn()
     const early: Array<string | Uint8Array> = []
     const carrier: Carrier = {
       opened: () => {
@@ -165,7 +165,7 @@ class Loopback {
       },
       ponged: () => webSocket?.pong()
     }
-    conn = this.driver.open(request.url ?? "/", lower(request.headers), carrier)
+    this.driver.open(conn, request.url ?? "/", lower(request.headers), carrier)
     const accepted = webSocket as WebSocket | undefined
     if (accepted === undefined) return
     this.#webSockets.set(conn, accepted)

@@ -141,7 +141,7 @@ describe("FakeServers", () => {
       assert.strictEqual(redirect.status, 302)
       assert.strictEqual(redirect.headers["location"], "https://login.test/")
       const log = yield* server.requests
-      assert.deepStrictEqual(log.map((one) => one.outcome), ["aborted", "aborted", 504, 200, 302])
+      assert.deepStrictEqual(log.map((one) => one.outcome), ["aborted", "aborted", 504, 101, 200, 302])
     }).pipe(Effect.provide(servers)))
 
   it.effect("stalls everything, then lets it all out", () =>

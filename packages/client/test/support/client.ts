@@ -83,11 +83,12 @@ export const ending = (events: ReadonlyArray<ExecutionEvent>): string => {
   }
 }
 
-/** What the server was asked since the first prompt, as `METHOD /path status`. */
+/** What the server was asked over HTTP since the first prompt, as `METHOD /path status`. */
 export const asked = (server: FakeServer): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(server.requests, (log) => {
     const first = log.findIndex((request) => request.method === "POST" && request.target.endsWith("/prompt"))
-    return log.slice(first === -1 ? 0 : first).map((request) =>
+    const since = log.slice(first === -1 ? 0 : first).filter((request) => !request.target.startsWith("/ws"))
+    return since.map((request) =>
       `${request.method} ${request.target.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "ID")} ${request.outcome}`
     )
   })

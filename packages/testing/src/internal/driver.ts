@@ -96,11 +96,14 @@ export class Driver {
     if (this.#answers.delete(id)) this.input({ _tag: "HttpGone", id })
   }
 
-  open(path: string, headers: Readonly<Record<string, string>>, carrier: Carrier): number {
-    const conn = ++this.#ids
+  /** A number for a connection to come: whoever carries it must know it before the server's first word. */
+  nextConn(): number {
+    return ++this.#ids
+  }
+
+  open(conn: number, path: string, headers: Readonly<Record<string, string>>, carrier: Carrier): void {
     this.#carriers.set(conn, carrier)
     this.input({ _tag: "SocketOpen", conn, path, headers })
-    return conn
   }
 
   /** The carrier is gone: nothing is delivered to it any more. */
