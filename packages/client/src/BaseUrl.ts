@@ -54,14 +54,14 @@ export const parse = (text: string): Result.Result<BaseUrl, BaseUrlError> => {
   if (scheme === undefined) return fail("unsupported-scheme")
   if (url.search !== "" || trimmed.includes("?")) return fail("has-query")
   if (url.hash !== "" || trimmed.includes("#")) return fail("has-fragment")
+  const userinfo = Result.try(() => [decodeURIComponent(url.username), decodeURIComponent(url.password)] as const)
+  if (Result.isFailure(userinfo)) return fail("malformed")
+  const [username, password] = userinfo.success
   return Result.succeed({
     origin: `${scheme[0]}//${url.host}`,
     socketOrigin: `${scheme[1]}//${url.host}`,
     prefix: url.pathname.replace(/\/+$/, ""),
-    userinfo: url.username === "" && url.password === "" ? undefined : {
-      username: decodeURIComponent(url.username),
-      password: Redacted.make(decodeURIComponent(url.password))
-    }
+    userinfo: username === "" && password === "" ? undefined : { username, password: Redacted.make(password) }
   })
 }
 

@@ -12,9 +12,11 @@ import {
 import { makeUuid } from "@effect-comfyui/execution/Ids"
 import * as Digest from "@effect-comfyui/workflow/Digest"
 import * as Json from "@effect-comfyui/workflow/Json"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as Stream from "effect/Stream"
 import type { ComfyHttpError } from "./ComfyHttpError.ts"
@@ -131,7 +133,7 @@ const numberHeader = (answer: Answer, name: string): number | null => {
 /** Files over the endpoints of one server. */
 export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
   /** Insertion order is age: the oldest go first. */
-  const known = new Map<string, Deferred.Deferred<FileRef, FilesError>>()
+  const known = new Map<string, Deferred.Deferred<FileRef | undefined, FilesError>>()
 
   const send = Effect.fn("comfy.upload")(function*(upload: Upload, at: Place, original?: FileRef) {
     const boundary = `effect-comfyui-${yield* makeUuid}`
@@ -153,25 +155,33 @@ export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
     return ref
   })
 
-  const remember = (key: string, answer: Deferred.Deferred<FileRef, FilesError>) => {
+  const remember = (key: string, answer: Deferred.Deferred<FileRef | undefined, FilesError>) => {
     known.set(key, answer)
     const oldest = known.size > options.maxKnown ? known.keys().next().value : undefined
     if (oldest !== undefined) known.delete(oldest)
   }
 
-  /** The same content under way or sent already is not sent again; a failure is nobody's memory. */
+  /**
+   * The same content under way or sent already is not sent again; a failure is nobody's memory. Who waits for another's
+   * upload does it itself if that one is interrupted.
+   */
   const upload = Effect.fnUntraced(function*(wish: Upload): Effect.fn.Return<FileRef, FilesError> {
     const at = yield* place(wish, options.maxHashedBytes)
     const { key } = at
     if (key === undefined) return yield* send(wish, at)
-    const before = known.get(key)
-    if (before !== undefined) return yield* Deferred.await(before)
-    const answer = Deferred.makeUnsafe<FileRef, FilesError>()
+    for (let before = known.get(key); before !== undefined; before = known.get(key)) {
+      const ref = yield* Deferred.await(before)
+      if (ref !== undefined) return ref
+    }
+    const answer = Deferred.makeUnsafe<FileRef | undefined, FilesError>()
     remember(key, answer)
     return yield* send(wish, at).pipe(
       Effect.onExit((exit) => {
         if (exit._tag === "Failure") known.delete(key)
-        return Deferred.done(answer, exit)
+        return Deferred.done(
+          answer,
+          exit._tag === "Failure" && Cause.hasInterrupts(exit.cause) ? Exit.succeed(undefined) : exit
+        )
       })
     )
   })

@@ -84,7 +84,9 @@ const target = (request: Request): { target: Target; parts: ReadonlyArray<Part> 
   const type = field(parts, "type") ?? "input"
   if (!isFolderType(type)) return serverError
   const subfolder = inside(field(parts, "subfolder") ?? "")
-  const path = subfolder === undefined ? undefined : inside(`${subfolder}/${part.filename}`)
+  const path = subfolder === undefined || part.filename.startsWith("/")
+    ? undefined
+    : inside(join(subfolder, part.filename))
   if (subfolder === undefined || path === undefined || path === "") return empty(400)
   if (subfolder !== "" && !path.startsWith(`${subfolder}/`)) return empty(400)
   return { target: { type, subfolder, name: part.filename, body: part.body }, parts }
