@@ -195,6 +195,8 @@ export interface NodeInfo {
   readonly searchAliases: ReadonlyArray<string> | undefined
   readonly essentials: string | undefined
   readonly deprecated: boolean
+  /** Calls a paid partner: `api_node` in object_info. */
+  readonly paid: boolean
   /** Other names in releases before the given one, oldest first. */
   readonly before: ReadonlyArray<{
     readonly version: string
@@ -323,6 +325,7 @@ export const define = <
       searchAliases: undefined,
       essentials: undefined,
       deprecated: false,
+      paid: false,
       before: [],
       ...definition.info
     },

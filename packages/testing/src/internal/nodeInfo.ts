@@ -83,7 +83,7 @@ export const nodeInfo = (state: State, node: FakeNode): Dict => {
     out.set("deprecated", info.deprecated)
     out.set("experimental", false)
     if (objectInfo.searchAliases) out.set("dev_only", false)
-    out.set("api_node", false)
+    out.set("api_node", info.paid)
     if (objectInfo.searchAliases) {
       out.set("price_badge", null)
       out.set("search_aliases", info.searchAliases === undefined ? null : [...info.searchAliases])
@@ -94,6 +94,7 @@ export const nodeInfo = (state: State, node: FakeNode): Dict => {
   }
   if (objectInfo.intermediateOutput) out.set("has_intermediate_output", false)
   if (info.deprecated) out.set("deprecated", true)
+  if (info.paid) out.set("api_node", true)
   if (objectInfo.searchAliases) out.set("search_aliases", [...info.searchAliases ?? []])
   if (objectInfo.essentials && info.essentials !== undefined) out.set("essentials_category", info.essentials)
   return out
