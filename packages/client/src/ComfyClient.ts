@@ -127,7 +127,10 @@ export interface Shape {
   readonly status: (id: RunId) => Effect.Effect<RunStatus, BackendError>
   readonly cancel: (id: RunId) => Effect.Effect<CancelOutcome, BackendError>
   readonly probe: Effect.Effect<Probe, BackendError>
-  /** Facts of the server's process; read once per process, and again when it was idle after a refusal that names them. */
+  /**
+   * Facts of the server's process: read once per process, again after a refusal that names a class or a file, and, when
+   * they are older than 10 minutes, if no run is open. Never read by a run itself.
+   */
   readonly capabilities: Effect.Effect<Capabilities, BackendError>
   readonly events: Stream.Stream<BackendEvent>
   readonly files: FilesPort
@@ -194,9 +197,12 @@ export const make = Effect.fnUntraced(function*(
     maxHashedBytes: Defaults.limits.hashedUploadBytes,
     tries: Defaults.http.tries
   })
-  const facts = yield* ServerFacts.make(http, (epoch) => {
-    files.forget()
-    fork(hub.publish([{ _tag: "Restarted", epoch }, { _tag: "CapabilitiesChanged" }]))
+  const facts = yield* ServerFacts.make(http, {
+    isIdle: () => runs.byRun.size === 0,
+    onRestart: (epoch) => {
+      files.forget()
+      fork(hub.publish([{ _tag: "Restarted", epoch }, { _tag: "CapabilitiesChanged" }]))
+    }
   })
   const linkState = yield* Observable.make<Link.LinkState>({ _tag: "Connecting" })
   const settled = yield* Deferred.make<void>()

@@ -103,6 +103,8 @@ export const limits = {
   replay: 4_096,
   /** Ids of ended runs remembered to refuse their reuse and to drop their late frames. */
   endedRuns: 10_000,
+  /** Capabilities older than this are read again when they are asked for and no run is open: files come and go. */
+  capabilitiesAge: minutes(10),
   /** Uploads remembered by content per server process. */
   knownUploads: 100_000,
   /** A stream is read whole for its name by content up to so many bytes. */

@@ -1,12 +1,16 @@
 /** What is known of the process that answers: its version, what it can run, and whether it is still the same one. */
 import type { BackendError, Capabilities } from "@effect-comfyui/execution/Backend"
 import * as Version from "@effect-comfyui/protocol/Version"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as CapabilitiesOf from "./Capabilities.ts"
 import type { Shape as HttpShape } from "./ComfyHttp.ts"
 import { toBackendError } from "./ComfyHttpError.ts"
+import * as Defaults from "./Defaults.ts"
 import * as Epoch from "./Epoch.ts"
+import { readTime } from "./internal/time.ts"
 
 /** Facts of one address; kept per process and asked for when first needed. */
 export interface ServerFacts {
@@ -24,14 +28,17 @@ export interface ServerFacts {
   readonly doubtCapabilities: () => void
 }
 
-export const make = Effect.fnUntraced(function*(
-  http: HttpShape,
-  onRestart: (epoch: number) => void
-): Effect.fn.Return<ServerFacts> {
+export const make = Effect.fnUntraced(function*(http: HttpShape, { isIdle, onRestart }: {
+  /** No run of ours is open: only then are facts that have aged read again. */
+  readonly isIdle: () => boolean
+  readonly onRestart: (epoch: number) => void
+}): Effect.fn.Return<ServerFacts> {
+  const clock = yield* Clock.Clock
   const state = Epoch.init()
   const one = yield* Semaphore.make(1)
   let traits: Version.ServerTraits | undefined
   let capabilities: Capabilities | undefined
+  let readAt = 0
 
   const restarted = (is: boolean) => {
     if (!is) return
@@ -52,7 +59,9 @@ export const make = Effect.fnUntraced(function*(
   const currentTraits = Effect.suspend(() => traits === undefined ? readTraits : Effect.succeed(traits))
 
   const readCapabilities = Effect.gen(function*() {
-    if (capabilities !== undefined) return capabilities
+    const { now } = readTime(clock)
+    const aged = now - readAt >= Duration.toMillis(Defaults.limits.capabilitiesAge)
+    if (capabilities !== undefined && !(aged && isIdle())) return capabilities
     const { version } = yield* currentTraits
     const epoch = state.epoch
     const info = yield* Effect.mapError(http.objectInfo, toBackendError)
@@ -61,6 +70,7 @@ export const make = Effect.fnUntraced(function*(
       epoch,
       version === null ? "unknown" : Version.format(version)
     )
+    readAt = now
     return capabilities
   })
 

@@ -60,6 +60,20 @@ describe("capabilities", () => {
       assert.strictEqual(yield* requests("/object_info"), 2)
     }).pipe(Effect.provide(fake())))
 
+  it.effect("that have aged are read again, but not while a run is open", () =>
+    Effect.gen(function*() {
+      const client = yield* connect()
+      yield* client.capabilities
+      yield* watchRun(client, sleep(1200))
+      yield* TestClock.adjust("15 minutes")
+      yield* client.capabilities
+      assert.strictEqual(yield* requests("/object_info"), 1)
+      yield* TestClock.adjust("6 minutes")
+      yield* client.capabilities
+      yield* client.capabilities
+      assert.strictEqual(yield* requests("/object_info"), 2)
+    }).pipe(Effect.provide(fake())))
+
   it.effect("are those of the new process after a restart, which is told", () =>
     Effect.gen(function*() {
       const server = yield* theServer

@@ -1,4 +1,10 @@
-/** Which inputs name model files: a table of ComfyUI's own loaders, and the extension for classes that it does not list. */
+/**
+ * Which inputs name model files: a table of ComfyUI's own loaders, and for other classes what is known of them, else the
+ * extension.
+ */
+import type { Classes, ClassInput } from "./ClassInfo.ts"
+import type { Json } from "./Json.ts"
+import { isLink } from "./Workflow.ts"
 
 /**
  * `class type → input → folder`, measured against a server of ComfyUI 0.33.0 with one file in each model folder. Values
@@ -60,16 +66,62 @@ const builtIn: ReadonlyMap<string, ReadonlySet<string>> = new Map([
 export const isBuiltIn = (classType: string, inputName: string, value: string): boolean =>
   builtIn.get(`${classType}/${inputName}`)?.has(value) === true
 
-const extension = /\.(safetensors|sft|ckpt|pt|pt2|pth|bin|gguf|onnx|pkl|npz|engine|trt)$/i
+const extensions: ReadonlySet<string> = new Set(
+  "safetensors sft ckpt pt pt2 pth bin gguf onnx pkl npz engine trt".split(" ")
+)
+const longestExtension = 11
+const longestName = 400
 
 /** Whether a text ends like a model file; long texts and texts of several lines are prompts, whatever their end. */
-export const hasModelExtension = (value: string): boolean =>
-  value.length <= 400 && !value.includes("\n") && extension.test(value)
-
-/** Whether this value of this input names a model file: by the table where it lists the class, else by extension. */
-export const namesModel = (classType: string, inputName: string, value: string): boolean => {
-  const inputs = Object.hasOwn(modelInputs, classType) ? modelInputs[classType] : undefined
-  return inputs !== undefined && Object.hasOwn(inputs, inputName)
-    ? !isBuiltIn(classType, inputName, value)
-    : hasModelExtension(value)
+export const hasModelExtension = (value: string): boolean => {
+  if (value.length > longestName) return false
+  const dot = value.lastIndexOf(".")
+  return dot !== -1 && value.length - dot - 1 <= longestExtension &&
+    extensions.has(value.slice(dot + 1).toLowerCase()) && !value.includes("\n")
 }
+
+/** Inputs that hold what a person wrote: "a jar labelled model.bin" is no file. */
+const prose = /(^|_)(text|prompt|positive|negative|caption)(_|$)/i
+
+/** What combos of files offer for "no file". */
+const nothing = /^\W*(none|null|default|auto|disabled?)?\W*$/i
+
+/** Any option that ends like a model file makes a combo one of model files. */
+const listsModels = (input: ClassInput | undefined): boolean =>
+  input !== undefined && input.options.some((option) => typeof option === "string" && hasModelExtension(option))
+
+/**
+ * Whether this value of this input names a model file: by the table where it lists the input, by the options of the input
+ * where `classes` knows them to be model files, else by extension, except for inputs that by their name are prompts.
+ */
+export const namesModel = (classType: string, inputName: string, value: string, classes?: Classes): boolean => {
+  const listed = Object.hasOwn(modelInputs, classType) ? modelInputs[classType] : undefined
+  if (listed !== undefined && Object.hasOwn(listed, inputName)) return !isBuiltIn(classType, inputName, value)
+  const declared = classes?.(classType)?.inputs.find(({ name }) => name === inputName)
+  return listsModels(declared)
+    ? !nothing.test(value)
+    : hasModelExtension(value) && !prose.test(inputName)
+}
+
+/** Loaders of several files keep each in an object (`lora_1: {on, lora, strength}`); nothing real nests deeper. */
+const maxNesting = 4
+
+const within = (value: Json, depth: number): ReadonlyArray<string> => {
+  if (typeof value === "string") return hasModelExtension(value) ? [value] : []
+  return typeof value !== "object" || value === null || depth === maxNesting
+    ? []
+    : Object.values(value).flatMap((member) => within(member, depth + 1))
+}
+
+/** The model files that the value of an input names: itself, or texts with their extension inside an object or a list. */
+export const namedBy = (
+  classType: string,
+  inputName: string,
+  value: Json | undefined,
+  classes?: Classes
+): ReadonlyArray<string> => {
+  if (typeof value === "string") return namesModel(classType, inputName, value, classes) ? [value] : none
+  return typeof value !== "object" || value === null || isLink(value) ? none : within(value, 0)
+}
+
+const none: ReadonlyArray<string> = []

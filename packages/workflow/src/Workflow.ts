@@ -23,11 +23,18 @@ export interface Node extends Json.JsonObject {
 /** Nodes by id. Ask {@link node}: an id that others chose may be the name of something inherited. */
 export type Nodes = Readonly<Record<NodeId, Node>>
 
-/** What a bypass took out: put back by `Edit.reinstate`. */
+/** A node that a bypass took out, as it was: put back by `Bypass.reinstate`. */
 export interface Bypassed {
   readonly node: Node
-  /** The links that led to the node, before they were led around it. */
-  readonly links: ReadonlyArray<{ readonly nodeId: NodeId; readonly inputName: string; readonly link: Link }>
+  readonly links: ReadonlyArray<Detour>
+}
+
+/** A link to a bypassed node, which now leads to what feeds that node's input `through`; null: to nothing. */
+export interface Detour {
+  readonly nodeId: NodeId
+  readonly inputName: string
+  readonly link: Link
+  readonly through: string | null
 }
 
 /** A workflow: what is sent is `nodes` alone. */
@@ -38,18 +45,27 @@ export interface Workflow {
   readonly bypassed: Readonly<Record<NodeId, Bypassed>>
 }
 
-/** A link: the node and the index of its output. A literal array is written `{"__value__": […]}` instead. */
-export type Link = readonly [nodeId: NodeId, slot: number]
+/** The index of an output, from 0. Python's booleans are integers: `true` is output 1. */
+export type Slot = number | bigint | boolean
 
-/** Whether the server takes this value for a link: an array of a text and a number. */
-export const isLink = (value: Json.Json | undefined): value is Link =>
-  Array.isArray(value) && value.length === 2 && typeof value[0] === "string" &&
-  (typeof value[1] === "number" || typeof value[1] === "boolean")
+/** A link: the node and its output. A literal array is written `{"__value__": […]}` instead. */
+export type Link = readonly [nodeId: NodeId, slot: Slot]
+
+/** Whether the server takes this value for a link: an array of a text and of what Python counts as a number. */
+export const isLink = (value: Json.Json | undefined): value is Link => {
+  if (!Array.isArray(value) || value.length !== 2 || typeof value[0] !== "string") return false
+  const kind = typeof value[1]
+  return kind === "number" || kind === "bigint" || kind === "boolean"
+}
 
 /** Limits of a text. The defaults, 32 Mi characters and 200 levels, are far beyond any graph a server can run. */
 export const limits: Json.DocumentLimits = { maxLength: 32 * 1024 * 1024, maxDepth: 200 }
 
+/** Names that reach a prototype in careless code; neither a node nor an input has one of them. */
 const forbidden: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"])
+
+/** Whether this can be neither the id of a node nor the name of an input. */
+export const isForbidden = (name: string): boolean => forbidden.has(name)
 
 const fail = (reason: WorkflowReason): Result.Result<never, WorkflowError> => Result.fail(new WorkflowError({ reason }))
 
@@ -70,15 +86,16 @@ const isUiFormat = (document: Json.JsonObject): boolean =>
   Array.isArray(Json.get(document, "nodes")) ||
   (Object.hasOwn(document, "last_node_id") && Object.hasOwn(document, "links"))
 
-const checkNode = (nodeId: string, value: Json.Json): WorkflowReason | undefined => {
-  if (forbidden.has(nodeId)) return { _tag: "ForbiddenName", nodeId, inputName: null }
+/** Why this value cannot be a node under this id, looked at alone; undefined if it can. */
+export const nodeProblem = (nodeId: NodeId, value: Json.Json): WorkflowReason | undefined => {
+  if (isForbidden(nodeId)) return { _tag: "ForbiddenName", nodeId, inputName: null }
   if (!Json.isObject(value)) return { _tag: "InvalidNode", nodeId, problem: `${kindOf(value)} is no node` }
   const classType = Json.get(value, "class_type")
   if (classType === undefined || classType === null) return { _tag: "MissingClassType", nodeId }
   if (typeof classType !== "string") return { _tag: "InvalidNode", nodeId, problem: "class_type is no text" }
   const inputs = Json.get(value, "inputs")
   if (!Json.isObject(inputs)) return { _tag: "InvalidNode", nodeId, problem: "inputs is no object" }
-  const name = Object.keys(inputs).find((name) => forbidden.has(name))
+  const name = Object.keys(inputs).find(isForbidden)
   if (name !== undefined) return { _tag: "ForbiddenName", nodeId, inputName: name }
   const meta = Json.get(value, "_meta")
   return meta === undefined || Json.isObject(meta)
@@ -87,7 +104,7 @@ const checkNode = (nodeId: string, value: Json.Json): WorkflowReason | undefined
 }
 
 const isNodes = (document: Json.JsonObject): document is Json.JsonObject & Nodes =>
-  Object.entries(document).every(([nodeId, value]) => checkNode(nodeId, value) === undefined)
+  Object.entries(document).every(([nodeId, value]) => nodeProblem(nodeId, value) === undefined)
 
 const dangling = (nodes: Nodes): WorkflowReason | undefined => {
   for (const [nodeId, node] of Object.entries(nodes)) {
@@ -98,8 +115,9 @@ const dangling = (nodes: Nodes): WorkflowReason | undefined => {
   return undefined
 }
 
-/** Depth first without recursion: a chain of 100,000 nodes is no stack overflow. */
-const cycle = (nodes: Nodes): WorkflowReason | undefined => {
+/** A circle of nodes that feed themselves, if there is one; links that lead nowhere do not matter. */
+export const cycle = (nodes: Nodes): WorkflowReason | undefined => {
+  // Depth first without recursion: a chain of 100,000 nodes is no stack overflow.
   const done = new Set<string>()
   for (const start of Object.keys(nodes)) {
     if (done.has(start)) continue
@@ -132,7 +150,7 @@ const cycle = (nodes: Nodes): WorkflowReason | undefined => {
 }
 
 const linksOf = (nodes: Nodes, nodeId: string): ReadonlyArray<readonly [string, Link]> => {
-  const node = nodes[nodeId]
+  const node = Object.hasOwn(nodes, nodeId) ? nodes[nodeId] : undefined
   return node === undefined ? [] : links(node)
 }
 
@@ -152,7 +170,7 @@ export const fromDocument = (document: Json.Json): Result.Result<Workflow, Workf
   if (isUiFormat(document)) return fail({ _tag: "UiFormat" })
   if (isNodes(document)) return check(fromNodes(document))
   for (const [nodeId, value] of Object.entries(document)) {
-    const reason = checkNode(nodeId, value)
+    const reason = nodeProblem(nodeId, value)
     if (reason !== undefined) return fail(reason)
   }
   return fail({ _tag: "Empty" })

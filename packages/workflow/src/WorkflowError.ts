@@ -49,9 +49,11 @@ export const StillLinked = Schema.TaggedStruct("StillLinked", {
 })
 /** No output has this alias. */
 export const AliasNotFound = Schema.TaggedStruct("AliasNotFound", { alias: Schema.String })
+/** Nothing says which inputs and outputs this class has, and the edit has to know. */
+export const UnknownClass = Schema.TaggedStruct("UnknownClass", { nodeId: NodeId, classType: Schema.String })
 /** The node is not bypassed. */
 export const NotBypassed = Schema.TaggedStruct("NotBypassed", { nodeId: NodeId })
-/** A value without canonical text: NaN, an infinity, a lone surrogate. */
+/** A value without canonical text: NaN, an infinity, a lone surrogate, or more than 1,000 levels. */
 export const NotHashable = Schema.TaggedStruct("NotHashable", { path })
 
 export const WorkflowReason = Schema.Union([
@@ -72,6 +74,7 @@ export const WorkflowReason = Schema.Union([
   NodeExists,
   StillLinked,
   AliasNotFound,
+  UnknownClass,
   NotBypassed,
   NotHashable
 ])
@@ -117,6 +120,8 @@ const describe = (reason: WorkflowReason): string => {
       }`
     case "AliasNotFound":
       return `no output is called ${reason.alias}`
+    case "UnknownClass":
+      return `node ${reason.nodeId}: the class ${reason.classType} is not known`
     case "NotBypassed":
       return `node ${reason.nodeId} is not bypassed`
     case "NotHashable":
