@@ -74,7 +74,7 @@ const accept = (
 const releaseHeld = (state: State, time: Time, out: Array<ExecutionEvent>): void => {
   const held = state.held
   state.held = []
-  for (const message of held) if (state.phase !== "ended") onMessage(state, message, time, out)
+  for (const message of held) if (!hasEnded(state)) onMessage(state, message, time, out)
 }
 
 /** The server is known to have the prompt, though its answer to the POST never came. */
@@ -104,10 +104,14 @@ const onGone = (state: State, evidence: string, time: Time, out: Array<Execution
 const verdictOfAbsence = (state: State): Reason =>
   state.doubt?.ifAbsent ?? { _tag: "Unreachable", by: "network", status: null, cause: "no answer to the POST" }
 
+const hasEnded = (state: State): boolean => state.phase === "ended"
+
 const onAnswer = (state: State, answer: Answer, time: Time, out: Array<ExecutionEvent>): void => {
   const verdict = RunWatch.answered(state.watch, answer, state.doubt !== undefined, time.now)
   const known = answer._tag !== "NoAnswer" && answer._tag !== "Unknown"
   if (known && state.doubt !== undefined) acceptUnanswered(state, time, out)
+  // Frames that were held until now may have told the end.
+  if (hasEnded(state)) return
   // Without a whole connection nobody else says it.
   if (answer._tag === "Running" && !state.whole) emitStarted(state, null, time, out)
   if (answer._tag === "Finished") return onFinished(state, answer.outcome, time, out)
@@ -175,9 +179,10 @@ const onTick = (state: State, time: Time, out: Array<ExecutionEvent>): void => {
 /** Takes one input and gives the events it causes. After the ending nothing causes any. */
 export const step = (state: State, input: Input, time: Time): ReadonlyArray<ExecutionEvent> => {
   const out: Array<ExecutionEvent> = []
-  if (state.phase === "ended") return out
+  if (hasEnded(state)) return out
   switch (input._tag) {
     case "Posting":
+      if (state.phase !== "unsent") break
       state.phase = "posting"
       state.whole = input.whole
       state.connected = input.whole
