@@ -26,6 +26,7 @@ export default defineConfig({
       project("execution", "packages/execution"),
       project("client", "packages/client"),
       project("testing", "packages/testing"),
+      project("examples", "examples", "tsconfig.json"),
       project("test", "test", "tsconfig.json")
     ]
   }

@@ -46,6 +46,7 @@ export const attach = (
   const state = make(subject, "accepted", time, options)
   const out: Array<ExecutionEvent> = []
   emitGap(state, "attached", time, out)
+  RunWatch.askNow(state.watch)
   return [state, out]
 }
 
