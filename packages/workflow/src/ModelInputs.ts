@@ -57,6 +57,8 @@ export const modelInputs: Readonly<Record<string, Readonly<Record<string, string
   unCLIPCheckpointLoader: { ckpt_name: "checkpoints" }
 }
 
+const table = new Map(Object.entries(modelInputs))
+
 const builtIn: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ["VAELoader/vae_name", new Set(["pixel_space", "taesd", "taesdxl", "taesd3", "taef1", "taef2"])],
   ["TrainLoraNode/existing_lora", new Set(["[None]"])]
@@ -95,7 +97,7 @@ const listsModels = (input: ClassInput | undefined): boolean =>
  * where `classes` knows them to be model files, else by extension, except for inputs that by their name are prompts.
  */
 export const namesModel = (classType: string, inputName: string, value: string, classes?: Classes): boolean => {
-  const listed = Object.hasOwn(modelInputs, classType) ? modelInputs[classType] : undefined
+  const listed = table.get(classType)
   if (listed !== undefined && Object.hasOwn(listed, inputName)) return !isBuiltIn(classType, inputName, value)
   const declared = classes?.(classType)?.inputs.find(({ name }) => name === inputName)
   return listsModels(declared)
