@@ -163,6 +163,19 @@ const construction = (
   })
 }
 
+/**
+ * A pull that waits for a frame. `soon`: one turn later, when what else came with it is here. `now`: at once, inside the
+ * event of the frame that makes a batch full, because one turn of the event loop can read megabytes, and a batch that
+ * outlives its read costs the garbage collector more than all the rest.
+ */
+interface Wake {
+  readonly soon: () => void
+  readonly now: () => void
+}
+
+const fullBatch = 512
+const fullBatchBytes = 1024 * 1024
+
 const open = Effect.fnUntraced(function*(
   construct: Socket.WebSocketConstructor["Service"],
   options: DialOptions
@@ -175,21 +188,16 @@ const open = Effect.fnUntraced(function*(
   let bytes = 0
   let ended: LinkError | undefined
   let isOpen = false
-  let wake: (() => void) | undefined
+  let wake: Wake | undefined
   let onOpen: ((exit: Exit.Exit<void, LinkError>) => void) | undefined
   const pongs = new Set<Deferred.Deferred<void, LinkError>>()
 
-  const notify = () => {
-    const resume = wake
-    wake = undefined
-    resume?.()
-  }
   const end = (error: LinkError) => {
     if (ended !== undefined) return
     ended = error
     onOpen?.(Exit.fail(error))
     for (const pong of pongs) Deferred.doneUnsafe(pong, Exit.fail(error))
-    notify()
+    wake?.now()
   }
   const drop = (reason: LinkReason) => {
     end(failure(reason))
@@ -207,7 +215,8 @@ const open = Effect.fnUntraced(function*(
     frames.push(frame)
     bytes += frameBytes(frame)
     if (bytes > options.maxBufferedBytes) drop({ _tag: "Overflow", limitBytes: options.maxBufferedBytes })
-    else if (frames.length === 1) notify()
+    else if (frames.length >= fullBatch || bytes >= fullBatchBytes) wake?.now()
+    else wake?.soon()
   })
   // Stays for ever: a socket dropped while it connects reports an error that nobody else would hear.
   socket.addEventListener("error", (event) => {
@@ -220,13 +229,30 @@ const open = Effect.fnUntraced(function*(
     for (const pong of pongs) Deferred.doneUnsafe(pong, Exit.void)
   })
 
-  const waitForFrame = Effect.callback<void>((resume) => {
-    if (frames.length > 0 || ended !== undefined) return resume(Effect.void)
-    wake = () => resume(Effect.void)
-    return Effect.sync(() => {
-      wake = undefined
+  const waitForFrame = Effect.withFiber<void>((fiber) =>
+    Effect.callback((resume) => {
+      if (ended !== undefined) return resume(Effect.void)
+      let scheduled = false
+      const now = () => {
+        if (wake !== waiting) return
+        wake = undefined
+        resume(Effect.void)
+      }
+      const waiting: Wake = {
+        now,
+        soon: () => {
+          if (scheduled) return
+          scheduled = true
+          fiber.currentDispatcher.scheduleTask(now, 0)
+        }
+      }
+      wake = waiting
+      if (frames.length > 0) waiting.soon()
+      return Effect.sync(() => {
+        wake = undefined
+      })
     })
-  })
+  )
   const takeAll = Effect.suspend((): Effect.Effect<NonEmptyReadonlyArray<Frame>, LinkError> => {
     const taken = frames
     if (!isArrayNonEmpty(taken)) return ended === undefined ? pull : Effect.fail(ended)
@@ -234,8 +260,7 @@ const open = Effect.fnUntraced(function*(
     bytes = 0
     return Effect.succeed(taken)
   })
-  // The frame that wakes the pull is the first of what one read of the TCP socket holds: one turn later they are all here.
-  const pull: Connection["pull"] = waitForFrame.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(takeAll))
+  const pull: Connection["pull"] = Effect.andThen(waitForFrame, takeAll)
 
   const whileOpen = <A>(f: () => A): Effect.Effect<A, LinkError> =>
     Effect.suspend(() =>

@@ -68,30 +68,41 @@ export const finishAs = (state: State, outcome: Outcome, via: Via, time: Time, o
 export const fail = (state: State, reason: Reason, via: Via, time: Time, out: Array<ExecutionEvent>): void =>
   finishAs(state, { _tag: "Error", reason }, via, time, out)
 
+/** The one event per step: written out, because a spread costs as much as the rest. */
+export const emitProgress = (
+  state: State,
+  nodeId: string,
+  displayId: string,
+  value: number,
+  max: number,
+  time: Time,
+  out: Array<ExecutionEvent>
+): void => {
+  const { startedAt, subject } = state
+  out.push({
+    _tag: "NodeProgress",
+    runId: subject.runId,
+    backend: subject.backend,
+    sequence: state.sequence,
+    at: time.at,
+    elapsed: time.now - startedAt,
+    nodeId,
+    displayId,
+    value,
+    max
+  })
+}
+
 export const emitChanges = (
   state: State,
   changes: ReadonlyArray<Change>,
   time: Time,
   out: Array<ExecutionEvent>
 ): void => {
-  const { backend, classTypeOf, runId } = state.subject
-  const elapsed = time.now - state.startedAt
   for (const change of changes) {
     switch (change._tag) {
       case "Progress":
-        // The one event per step: written out, because a spread costs as much as the rest.
-        out.push({
-          _tag: "NodeProgress",
-          runId,
-          backend,
-          sequence: state.sequence,
-          at: time.at,
-          elapsed,
-          nodeId: change.nodeId,
-          displayId: change.displayId,
-          value: change.value,
-          max: change.max
-        })
+        emitProgress(state, change.nodeId, change.displayId, change.value, change.max, time, out)
         break
       case "Started":
         emitStarted(state, null, time, out)
@@ -101,7 +112,7 @@ export const emitChanges = (
           nodeId: change.nodeId,
           displayId: change.displayId,
           parentId: change.parentId,
-          classType: classTypeOf(change.nodeId)
+          classType: state.subject.classTypeOf(change.nodeId)
         })
         break
       case "Finished":

@@ -7,25 +7,35 @@ import type * as Json from "@effect-comfyui/workflow/Json"
 import { classify } from "./Attribution.ts"
 import type { Time } from "./internal/time.ts"
 import type { Outcome } from "./RunAnswer.ts"
-import { common, emitChanges, emitStarted, finishAs, lifecycle } from "./RunEmit.ts"
+import { common, emitChanges, emitProgress, emitStarted, finishAs, lifecycle } from "./RunEmit.ts"
 import * as RunNodes from "./RunNodes.ts"
 import type { State } from "./RunState.ts"
 import * as RunWatch from "./RunWatch.ts"
 
 export const onMessage = (state: State, message: ServerMessage, time: Time, out: Array<ExecutionEvent>): void => {
   const { nodes } = state
-  const changes: Array<RunNodes.Change> = []
   switch (message._tag) {
-    case "Progress":
-      if (message.node !== null) RunNodes.progress(nodes, message.node, message.value, message.max, changes)
+    case "Progress": {
+      const { max, node, value } = message
+      const displayId = node === null ? undefined : RunNodes.progress(nodes, node, value, max)
+      if (node === null || displayId === undefined) return
+      state.watch.nodeSeen = true
+      emitProgress(state, node, displayId, value, max, time, out)
       break
-    case "ProgressState":
+    }
+    case "ProgressState": {
+      const changes: Array<RunNodes.Change> = []
       RunNodes.states(nodes, message.nodes, changes)
+      onChanges(state, changes, time, out)
       break
-    case "Executing":
+    }
+    case "Executing": {
       if (message.node === null) return onDrained(state, time, out)
+      const changes: Array<RunNodes.Change> = []
       RunNodes.executing(nodes, message.node, message.displayNode, changes)
+      onChanges(state, changes, time, out)
       break
+    }
     case "ExecutionStart":
       emitStarted(state, message.timestamp, time, out)
       break
@@ -84,10 +94,17 @@ export const onMessage = (state: State, message: ServerMessage, time: Time, out:
     default:
       return
   }
-  if (changes.length > 0) {
-    state.watch.nodeSeen = true
-    emitChanges(state, changes, time, out)
-  }
+}
+
+const onChanges = (
+  state: State,
+  changes: ReadonlyArray<RunNodes.Change>,
+  time: Time,
+  out: Array<ExecutionEvent>
+): void => {
+  if (changes.length === 0) return
+  state.watch.nodeSeen = true
+  emitChanges(state, changes, time, out)
 }
 
 const onExecuted = (

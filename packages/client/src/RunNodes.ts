@@ -128,21 +128,16 @@ export const states = (
   }
 }
 
-/** `progress` says again what `progress_state` said just before, where both are sent. */
-export const progress = (
-  state: State,
-  nodeId: string,
-  value: number,
-  max: number,
-  changes: Array<Change>
-): void => {
+/**
+ * The node to show a `progress` under; undefined where it says again what `progress_state` said just before, as servers
+ * that send both do.
+ */
+export const progress = (state: State, nodeId: string, value: number, max: number): string | undefined => {
   const running = state.running.get(nodeId)
-  if (running !== undefined) {
-    const repeats = running.repeated && running.value === value && running.max === max
-    running.repeated = false
-    running.value = value
-    running.max = max
-    if (repeats) return
-  }
-  changes.push({ _tag: "Progress", nodeId, displayId: running?.displayId ?? displayOf(state, nodeId), value, max })
+  if (running === undefined) return displayOf(state, nodeId)
+  const repeats = running.repeated && running.value === value && running.max === max
+  running.repeated = false
+  running.value = value
+  running.max = max
+  return repeats ? undefined : running.displayId
 }

@@ -242,7 +242,7 @@ export interface DecodeFlags {
  * frames follows the `FeatureFlags` that the batch itself brings.
  */
 export const decodeBatch = (frames: ReadonlyArray<Frame>, flags?: DecodeFlags): Array<ServerMessage> =>
-  decodeAll(init(flags, null), frames)
+  decodeAll(init(flags, false), frames)
 
 /** {@link decodeBatch} with the memory of one connection. */
 export interface Decoder {
@@ -252,11 +252,11 @@ export interface Decoder {
 /**
  * A decoder for one connection. It remembers the server's flags, and the text and the records of the finished nodes of
  * the latest `progress_state` (at most 4 Mi characters; a longer state is parsed anew each time): as every such frame
- * repeats all of them, one of 1,000 nodes costs a tenth of its `JSON.parse`. The messages are those of
- * {@link decodeBatch}, but `raw` is null more often.
+ * repeats all of them, one of 1,000 nodes costs a tenth of its `JSON.parse`. Of the latest `progress` it remembers all
+ * but the value. The messages are those of {@link decodeBatch}, but `raw` is null more often.
  */
 export const makeDecoder = (flags?: DecodeFlags): Decoder => {
-  const state = init(flags, { known: null, refused: null })
+  const state = init(flags, true)
   return { decodeBatch: (frames) => decodeAll(state, frames) }
 }
 

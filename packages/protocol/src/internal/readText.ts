@@ -5,7 +5,7 @@ import * as MessageData from "../MessageData.ts"
 import type { ServerMessage, TextMessage } from "../ServerMessage.ts"
 import type * as Wire from "../Wire.ts"
 import { excerpt } from "../Wire.ts"
-import { fixedText } from "./fixedText.ts"
+import { fixedText, type Steps } from "./fixedText.ts"
 
 /** Undefined where the data has another shape: then the frame is an Extension. */
 type Reader = (data: Json.Json, raw: Json.JsonObject) => TextMessage | undefined
@@ -123,9 +123,9 @@ export const fromObject = (raw: Json.JsonObject): TextMessage | undefined => {
   return readers.get(type)?.(data, raw) ?? { _tag: "Extension", type, data, raw }
 }
 
-/** Whatever text a socket brought. */
-export const readText = (frame: string): ServerMessage => {
-  const fixed = fixedText(frame)
+/** Whatever text a socket brought. `steps` is what its connection remembers of the latest progress. */
+export const readText = (frame: string, steps: Steps | null): ServerMessage => {
+  const fixed = fixedText(frame, steps)
   if (fixed !== undefined) return fixed
   const json = Json.parse(frame)
   if (Result.isFailure(json)) return { _tag: "Malformed", kind: "json", excerpt: excerpt(frame), frame }
