@@ -3,7 +3,7 @@
  * the platform has them. The reading side never pauses: a client that stops reading stalls every other client of its
  * server (protocol page §2.5), so what is not pulled waits here, within a bound.
  */
-import type { Frame } from "@effect-comfyui/protocol/Frame"
+import { type Frame, stateHead } from "@effect-comfyui/protocol/Frame"
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -75,16 +75,27 @@ export class LinkError extends Schema.TaggedError<LinkError>()("LinkError", { re
   }
 }
 
+/** A text frame that is still bytes: large ones may turn out not to be worth reading. */
+export interface UnreadText {
+  readonly bytes: Uint8Array
+  readonly read: () => string
+}
+
 /** Found structurally on the socket, never required: `ws` has them, browsers do not. */
 export interface WebSocketPowers {
   ping?(): void
   terminate?(): void
   on?(event: "pong", listener: () => void): unknown
+  /** Frames before they become message events; only `WebSocketNode` has it. */
+  onFrame?(listener: (frame: Frame | UnreadText) => void): void
 }
 
 /** An open socket. It ends with its scope, which drops it. */
 export interface Connection {
-  /** All frames that came since the last pull, in order; waits for one; ends by failing, after the last frame. */
+  /**
+   * The frames that came since the last pull, in order; waits for one; ends by failing, after the last frame. Of several
+   * `progress_state` of one prompt that waited, all but the last may be missing.
+   */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Frame>, LinkError>
   readonly send: (frame: string) => Effect.Effect<void, LinkError>
   /** Sends a ping and waits for the next pong, however long. None in browsers. */
@@ -125,7 +136,30 @@ const toFrame = (data: unknown): Frame | undefined =>
     ? new Uint8Array(data)
     : undefined
 
-const frameBytes = (frame: Frame): number => typeof frame === "string" ? frame.length : frame.byteLength
+const sizeOf = (frame: Frame | UnreadText): number =>
+  typeof frame === "string" ? frame.length : frame instanceof Uint8Array ? frame.byteLength : frame.bytes.byteLength
+
+/** `unread` was noted when the frames came: looking at each again would cost as much as reading it. */
+const isRead = (_frames: Array<Frame | UnreadText>, unread: boolean): _frames is Array<Frame> => !unread
+
+/** Frames as they are wanted: states that a later one supersedes are never read. */
+const readAll = (frames: ReadonlyArray<Frame | UnreadText>): Array<Frame> => {
+  const heads = new Set<string>()
+  const read: Array<Frame> = []
+  for (let i = frames.length - 1; i >= 0; i--) {
+    const frame = frames[i]
+    if (frame === undefined) continue
+    if (typeof frame === "string" || frame instanceof Uint8Array) {
+      read.push(frame)
+      continue
+    }
+    const head = stateHead(frame.bytes)
+    if (head !== undefined && heads.has(head)) continue
+    if (head !== undefined) heads.add(head)
+    read.push(frame.read())
+  }
+  return read.reverse()
+}
 
 /** Opens a socket. The wait for the opening is bounded, and an interrupted wait leaves nothing behind. */
 export const dial = (
@@ -174,7 +208,7 @@ interface Wake {
 }
 
 const fullBatch = 512
-const fullBatchBytes = 1024 * 1024
+const fullBatchBytes = 2 * 1024 * 1024
 
 const open = Effect.fnUntraced(function*(
   construct: Socket.WebSocketConstructor["Service"],
@@ -184,7 +218,8 @@ const open = Effect.fnUntraced(function*(
   // `ws` hands out views of what it received; a browser would make a Blob of each binary frame.
   if (socket.on === undefined) Object.assign(socket, { binaryType: "arraybuffer" })
 
-  let frames: Array<Frame> = []
+  let frames: Array<Frame | UnreadText> = []
+  let unread = false
   let bytes = 0
   let ended: LinkError | undefined
   let isOpen = false
@@ -209,15 +244,22 @@ const open = Effect.fnUntraced(function*(
     isOpen = true
     onOpen?.(Exit.void)
   })
-  socket.addEventListener("message", (event) => {
-    const frame = toFrame(event.data)
-    if (frame === undefined || ended !== undefined) return
+  const received = (frame: Frame | UnreadText) => {
+    if (ended !== undefined) return
     frames.push(frame)
-    bytes += frameBytes(frame)
+    bytes += sizeOf(frame)
+    if (typeof frame !== "string") unread ||= !(frame instanceof Uint8Array)
     if (bytes > options.maxBufferedBytes) drop({ _tag: "Overflow", limitBytes: options.maxBufferedBytes })
     else if (frames.length >= fullBatch || bytes >= fullBatchBytes) wake?.now()
     else wake?.soon()
-  })
+  }
+  if (socket.onFrame !== undefined) socket.onFrame(received)
+  else {
+    socket.addEventListener("message", (event) => {
+      const frame = toFrame(event.data)
+      if (frame !== undefined) received(frame)
+    })
+  }
   // Stays for ever: a socket dropped while it connects reports an error that nobody else would hear.
   socket.addEventListener("error", (event) => {
     if (!isOpen) end(openFailure(event))
@@ -254,9 +296,10 @@ const open = Effect.fnUntraced(function*(
     })
   )
   const takeAll = Effect.suspend((): Effect.Effect<NonEmptyReadonlyArray<Frame>, LinkError> => {
-    const taken = frames
+    const taken = isRead(frames, unread) ? frames : readAll(frames)
     if (!isArrayNonEmpty(taken)) return ended === undefined ? pull : Effect.fail(ended)
     frames = []
+    unread = false
     bytes = 0
     return Effect.succeed(taken)
   })

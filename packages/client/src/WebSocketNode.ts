@@ -2,7 +2,8 @@
 import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 import * as Socket from "effect/socket/Socket"
-import { type ClientOptions, WebSocket } from "ws"
+import { type ClientOptions, type RawData, WebSocket } from "ws"
+import type { UnreadText, WebSocketPowers } from "./Connection.ts"
 import * as Defaults from "./Defaults.ts"
 import type { Tls } from "./TlsNode.ts"
 
@@ -16,6 +17,15 @@ export interface WebSocketOptions {
   readonly tls?: Tls
 }
 
+/** From this size a text stays bytes until it is wanted: below it, asking costs more than reading. */
+const unreadFrom = 16 * 1024
+
+const toFrame = (data: RawData, isBinary: boolean): string | Uint8Array | UnreadText => {
+  const bytes = Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? Buffer.from(data) : data
+  if (isBinary) return bytes
+  return bytes.length < unreadFrom ? bytes.toString() : { bytes, read: () => bytes.toString() }
+}
+
 const construct = (options: WebSocketOptions): Socket.WebSocketConstructor["Service"] => (url, dial) => {
   const { headers = {}, protocols } = dial === undefined || typeof dial === "string" || Array.isArray(dial)
     ? { protocols: dial }
@@ -27,6 +37,8 @@ const construct = (options: WebSocketOptions): Socket.WebSocketConstructor["Serv
     maxPayload: options.maxFrameBytes ?? Defaults.socket.maxFrameBytes,
     handshakeTimeout: Duration.toMillis(Defaults.socket.openTimeout),
     followRedirects: false,
+    // A text that is no UTF-8 is read with replacement characters and decoded as what it is: `Malformed`, or a frame.
+    skipUTF8Validation: true,
     ...options.tls
   }
   Object.assign(settings, { closeTimeout: Duration.toMillis(options.closeTimeout ?? Defaults.socket.closeTimeout) })
@@ -36,7 +48,12 @@ const construct = (options: WebSocketOptions): Socket.WebSocketConstructor["Serv
     response.resume()
     request.destroy(Object.assign(new Error(`upgrade refused with status ${status}`), { status }))
   })
-  return socket
+  const powers: Pick<WebSocketPowers, "onFrame"> = {
+    onFrame: (listener) => {
+      socket.on("message", (data, isBinary) => listener(toFrame(data, isBinary)))
+    }
+  }
+  return Object.assign(socket, powers)
 }
 
 /** A `WebSocketConstructor` over `ws`. Sockets have the powers of `ws`: pings and an end without handshake. */

@@ -2,7 +2,7 @@ import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as ComfyClients from "@effect-comfyui/client/ComfyClients"
 import type { BackendEvent } from "@effect-comfyui/execution/Backend"
 import { makeRunId } from "@effect-comfyui/execution/Ids"
-import { FakeNode, FakeServers, Fault, Plan } from "@effect-comfyui/testing"
+import { FakeServers, Fault, NodeClass, Plan } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -27,9 +27,9 @@ const requests = (path: string) =>
     (log) => log.filter((request) => request.target.startsWith(path)).length
   )
 
-const paid = FakeNode.define({
+const paid = NodeClass.define({
   class: "PaidNode",
-  required: { prompt: FakeNode.string({ default: "" }) },
+  required: { prompt: NodeClass.string({ default: "" }) },
   outputs: ["IMAGE"],
   info: { paid: true },
   run: () => Plan.returns([null])

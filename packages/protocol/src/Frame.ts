@@ -40,6 +40,24 @@ export const text = (bytes: Uint8Array): string => decoder.decode(bytes)
 /** Text to UTF-8; a lone surrogate becomes U+FFFD. */
 export const utf8 = (text: string): Uint8Array => encoder.encode(text)
 
+const stateOpening = `{"type": "progress_state", "data": {"prompt_id": "`
+const stateNodes = `", "nodes": {`
+const stateEnd = utf8("}}}")
+/** Longer than any opening with an id of up to 128 characters. */
+const maxStateHead = 256
+
+/**
+ * What all `progress_state` frames of one prompt begin with, from the bytes of a text frame; undefined for any other
+ * frame. Each repeats what the ones before it said: of several that wait, only the last is worth reading.
+ */
+export const stateHead = (bytes: Uint8Array): string | undefined => {
+  if (stateEnd.some((byte, index) => bytes[bytes.length - 3 + index] !== byte)) return undefined
+  const start = text(bytes.subarray(0, maxStateHead))
+  if (!start.startsWith(stateOpening)) return undefined
+  const quote = start.indexOf(`"`, stateOpening.length)
+  return quote > 0 && start.startsWith(stateNodes, quote) ? start.slice(0, quote + stateNodes.length) : undefined
+}
+
 /** A binary frame out of words (numbers, taken modulo 2^32) and bytes, in order. */
 export const concat = (...parts: ReadonlyArray<number | Uint8Array>): Uint8Array => {
   const out = new Uint8Array(parts.reduce<number>((sum, part) => sum + (typeof part === "number" ? 4 : part.length), 0))
