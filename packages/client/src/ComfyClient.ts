@@ -35,6 +35,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { WebSocketConstructor } from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
+import * as Alarm from "./Alarm.ts"
 import * as BackendEvents from "./BackendEvents.ts"
 import type { BaseUrlError } from "./BaseUrl.ts"
 import * as ComfyHttp from "./ComfyHttp.ts"
@@ -186,6 +187,7 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Shape, BaseUrlError, Scope.Scope | HttpClient | WebSocketConstructor> {
   const clock = yield* Clock.Clock
+  const alarm = yield* Alarm.make
   const http = yield* ComfyHttp.make(options)
   const id = BackendId.make(options.id ?? http.baseUrl)
   const fork = yield* FiberSet.makeRuntime()
@@ -243,11 +245,16 @@ export const make = Effect.fnUntraced(function*(
     watch: { ...RunWatch.defaults, ...options.watch },
     context: {
       clock,
+      alarm,
       http,
       files,
       link,
-      linkSettled: options.socket === "none" ? Effect.void : Effect.ignore(
-        Effect.timeoutOption(Deferred.await(settled), options.openTimeout ?? Defaults.socket.openTimeout)
+      linkSettled: Effect.suspend(() =>
+        options.socket === "none" || Deferred.isDoneUnsafe(settled)
+          ? Effect.void
+          : Effect.asVoid(
+            Effect.timeoutOption(Deferred.await(settled), options.openTimeout ?? Defaults.socket.openTimeout)
+          )
       ),
       facts,
       comfyOrgApiKey: options.comfyOrgApiKey,
@@ -259,29 +266,32 @@ export const make = Effect.fnUntraced(function*(
   })
   yield* Effect.addFinalizer(() => host.close)
 
+  const letGo = (wanted: RunOptions) => (entry: RunEntry.RunEntry) =>
+    wanted.onInterrupt === "leave" ? Effect.void : host.abandon(entry)
+
   const run = (workflow: Workflow, wanted: RunOptions = {}) =>
     Stream.unwrap(
       Effect.map(
-        Effect.acquireRelease(
-          host.start(submission(workflow, wanted, "cancel")),
-          (entry) => wanted.onInterrupt === "leave" ? Effect.void : host.abandon(entry)
-        ),
+        Effect.acquireRelease(host.start(submission(workflow, wanted, "cancel")), letGo(wanted)),
         (entry) => RunEntry.events(entry, wanted.events)
       )
     )
+
+  const resultOf = (entry: RunEntry.RunEntry) => Effect.flatMap(Deferred.await(entry.ended), Execution.fromEnding)
 
   const handle = (entry: RunEntry.RunEntry): RunHandle => ({
     runId: entry.state.subject.runId,
     promptId: entry.state.promptId,
     events: (wanted) => RunEntry.events(entry, wanted),
-    result: Execution.result(RunEntry.events(entry, { previews: "none" })),
+    result: resultOf(entry),
     cancel: host.cancelEntry(entry)
   })
 
   return {
     id,
     run,
-    result: (workflow, wanted) => Execution.result(run(workflow, { ...wanted, events: { previews: "none" } })),
+    result: (workflow, wanted = {}) =>
+      Effect.acquireUseRelease(host.start(submission(workflow, wanted, "cancel")), resultOf, letGo(wanted)),
     submit: Effect.fnUntraced(function*(workflow, wanted = {}) {
       const entry = yield* host.start(submission(workflow, wanted, "leave"))
       yield* Deferred.await(entry.accepted)

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 
 const seconds = Duration.seconds
 const minutes = Duration.minutes
+const hours = Duration.hours
 
 /** Waits and limits of HTTP. */
 export const http = {
@@ -67,7 +68,9 @@ export const watch = {
   /** Waiting with nothing ahead and nothing running, or started without a first node: the worker is stuck. */
   stuckStart: seconds(60),
   /** A node without a sign of life while HTTP is well: longer than any policy of a pool waits. */
-  stuckNode: minutes(60)
+  stuckNode: minutes(60),
+  /** Waiting behind one and the same running prompt, of whom it may be: longer than anything that people run. */
+  stuckAhead: hours(6)
 } as const
 
 /** A POST without an answer. */

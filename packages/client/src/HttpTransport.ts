@@ -217,8 +217,9 @@ export const make = Effect.fnUntraced(function*(
 
   const read = (request: ErrorContext, answer: Answer, limit: number): Effect.Effect<string, ComfyHttpError> => {
     const length = Number(answer.headers["content-length"] ?? Number.NaN)
-    const tooLarge = failure(request, { _tag: "ProtocolViolation", kind: "oversized body", excerpt: `${limit}` }, 200)
-    if (length > limit) return Effect.fail(tooLarge)
+    const tooLarge = () =>
+      failure(request, { _tag: "ProtocolViolation", kind: "oversized body", excerpt: `${limit}` }, 200)
+    if (length > limit) return Effect.fail(tooLarge())
     // A short body whose length is known is framed by HTTP itself.
     const whole = length <= 1_000_000 ? answer.text : readBounded(answer, limit, tooLarge)
     return whole.pipe(
@@ -281,13 +282,13 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /** Reads what has no stated length, or a long one, chunk by chunk up to the limit. */
-const readBounded = (answer: Answer, limit: number, tooLarge: ComfyHttpError) => {
+const readBounded = (answer: Answer, limit: number, tooLarge: () => ComfyHttpError) => {
   const decoder = new TextDecoder()
   let bytes = 0
   return Effect.map(
     Stream.runFoldEffect(answer.stream, () => new Array<string>(), (texts, chunk) => {
       bytes += chunk.byteLength
-      if (bytes > limit) return Effect.fail(tooLarge)
+      if (bytes > limit) return Effect.fail(tooLarge())
       texts.push(decoder.decode(chunk, { stream: true }))
       return Effect.succeed(texts)
     }),

@@ -10,12 +10,17 @@ export type Outcome =
 
 /**
  * All but `NoAnswer` are answers of ComfyUI's own shape. `serverIdle`: nothing runs there, though this run waits (null: not known).
- * `authoritative` is false where the server does not keep our ids, so that not knowing one means nothing.
+ * `behind`: the prompt that runs now (null: none, or not known). `authoritative` is false where the server does not keep our ids, so that not knowing one means nothing.
  */
 export type Answer =
   | { readonly _tag: "Finished"; readonly outcome: Outcome }
   | { readonly _tag: "Running" }
-  | { readonly _tag: "Waiting"; readonly ahead: number | null; readonly serverIdle: boolean | null }
+  | {
+    readonly _tag: "Waiting"
+    readonly ahead: number | null
+    readonly serverIdle: boolean | null
+    readonly behind: string | null
+  }
   | { readonly _tag: "Unknown"; readonly authoritative: boolean }
   | { readonly _tag: "NoAnswer"; readonly reason: Reason }
 

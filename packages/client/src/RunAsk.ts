@@ -85,11 +85,20 @@ const isOwnBreakdown = (error: ComfyHttpError): boolean => error.status === 500 
 
 const noAnswer = (reason: Reason): Answer => ({ _tag: "NoAnswer", reason })
 
+/** A waiting prompt of which the queue was not read. */
+const waitsSomewhere: Answer = { _tag: "Waiting", ahead: null, serverIdle: null, behind: null }
+
 const inQueue = (queue: Queue.Queue, promptId: string): Answer | undefined => {
   if (queue.queue_running.some((item) => Queue.promptIdOf(item) === promptId)) return { _tag: "Running" }
   const ahead = Queue.sorted(queue.queue_pending).findIndex((item) => Queue.promptIdOf(item) === promptId)
-  const running = queue.queue_running.length
-  return ahead === -1 ? undefined : { _tag: "Waiting", ahead: ahead + running, serverIdle: running === 0 }
+  if (ahead === -1) return undefined
+  const [first] = queue.queue_running
+  return {
+    _tag: "Waiting",
+    ahead: ahead + queue.queue_running.length,
+    serverIdle: first === undefined,
+    behind: first === undefined ? null : Queue.promptIdOf(first)
+  }
 }
 
 /** Asks once. Never fails: no answer is an answer. */
@@ -110,9 +119,7 @@ export const ask = (http: HttpPrompts, promptId: string, context: AskContext): E
   const byHistory = Effect.gen(function*() {
     const before = yield* history
     if (Option.isSome(before)) return asked(before.value)
-    const where = yield* pending(
-      context.started ? { _tag: "Running" } : { _tag: "Waiting", ahead: null, serverIdle: null }
-    )
+    const where = yield* pending(context.started ? { _tag: "Running" } : waitsSomewhere)
     if (where.answer._tag !== "Unknown") return where
     // It may have gone from the queue to the history between the two questions.
     const after = yield* history
@@ -122,10 +129,10 @@ export const ask = (http: HttpPrompts, promptId: string, context: AskContext): E
   /** A waiting prompt, and whether anything else is there: alone with an idle worker it should run at once. */
   const waiting = Effect.gen(function*() {
     const remaining = yield* http.queueRemaining
-    if (remaining <= 1) return asked({ _tag: "Waiting", ahead: 0, serverIdle: true })
-    if (!context.mayReadQueue) return asked({ _tag: "Waiting", ahead: null, serverIdle: null })
+    if (remaining <= 1) return asked({ _tag: "Waiting", ahead: 0, serverIdle: true, behind: null })
+    if (!context.mayReadQueue) return asked(waitsSomewhere)
     const queue = yield* http.queue
-    return asked(inQueue(queue, promptId) ?? { _tag: "Waiting", ahead: null, serverIdle: null }, true)
+    return asked(inQueue(queue, promptId) ?? waitsSomewhere, true)
   })
 
   const byJob = Effect.gen(function*() {

@@ -15,6 +15,7 @@ import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import type { Alarm } from "./Alarm.ts"
 import * as Attribution from "./Attribution.ts"
 import { type ComfyHttpError, toBackendError, toExecutionReason } from "./ComfyHttpError.ts"
 import * as Defaults from "./Defaults.ts"
@@ -34,6 +35,7 @@ import type { ServerFacts } from "./ServerFacts.ts"
 /** What every run of a client shares. */
 export interface RunContext {
   readonly clock: Clock.Clock
+  readonly alarm: Alarm
   readonly http: HttpPrompts
   readonly files: ClientFiles
   readonly link: Link
@@ -102,8 +104,8 @@ const askAndTell = Effect.fnUntraced(function*(context: RunContext, entry: RunEn
 /** A timer that fires this late says that the event loop stood still, not that the server did. */
 const stallMs = 1_000
 
-/** Sleeps until the machine's next appointment, asks if it wants that, and ends with the run. */
-const watch = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry) {
+/** Waits for the machine's next appointment, asks if it wants that, and ends with the run. */
+const attend = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry) {
   const { state } = entry
   while (state.phase !== "ended") {
     const agenda = RunWatch.agenda(state.watch)
@@ -111,13 +113,17 @@ const watch = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry) 
     if (agenda.at > now) {
       entry.plannedAt = agenda.at
       entry.wake.closeUnsafe()
-      yield* Effect.timeoutOption(Latch.await(entry.wake), Math.ceil(agenda.at - now))
+      context.alarm.set(entry.wake, agenda.at)
+      yield* Latch.await(entry.wake)
       const late = readTime(context.clock).now - agenda.at
       if (late > stallMs) RunWatch.stalled(state.watch, late)
     } else if (agenda.ask) yield* askAndTell(context, entry)
     else feed(context, entry, { _tag: "Tick" })
   }
 })
+
+const watch = (context: RunContext, entry: RunEntry): Effect.Effect<void> =>
+  Effect.ensuring(attend(context, entry), Effect.sync(() => context.alarm.clear(entry.wake)))
 
 // ── Posting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,6 @@
 /** One run with those who listen to it: the machine, what it said so far, and a buffer for each subscriber. */
 import * as EventBuffer from "@effect-comfyui/execution/EventBuffer"
-import { type ExecutionEvent, isEnding, isTransient } from "@effect-comfyui/execution/ExecutionEvent"
+import { type Ending, type ExecutionEvent, isEnding, isTransient } from "@effect-comfyui/execution/ExecutionEvent"
 import { isArrayNonEmpty } from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -27,7 +27,7 @@ export interface RunEntry {
   forgotten: number
   /** Set when the server has accepted the run, or the run has ended. */
   readonly accepted: Deferred.Deferred<void>
-  readonly ended: Deferred.Deferred<void>
+  readonly ended: Deferred.Deferred<Ending>
   /** Set when the POST is over, whatever came of it. */
   readonly posted: Deferred.Deferred<void>
   /** Opened when the driver should look again before the time it planned. */
@@ -65,7 +65,7 @@ export const publish = (entry: RunEntry, events: ReadonlyArray<ExecutionEvent>):
     if (event._tag === "Submitted") Deferred.doneUnsafe(entry.accepted, Effect.void)
     else if (isEnding(event)) {
       Deferred.doneUnsafe(entry.accepted, Effect.void)
-      Deferred.doneUnsafe(entry.ended, Effect.void)
+      Deferred.doneUnsafe(entry.ended, Effect.succeed(event))
     }
   }
   for (const subscriber of entry.subscribers) {

@@ -72,7 +72,7 @@ export const make = Effect.fnUntraced(function*(options: HostOptions): Effect.fn
   let closed = false
 
   const time = () => readTime(context.clock)
-  const fork = (effect: Effect.Effect<void>) => Effect.asVoid(Effect.forkIn(effect, scope))
+  const fork = (effect: Effect.Effect<void>) => Effect.asVoid(Effect.forkIn(effect, scope, { startImmediately: true }))
 
   const subject = (runId: RunId, workflow?: Workflow.Workflow): RunState.Subject => ({
     runId,
@@ -123,7 +123,9 @@ export const make = Effect.fnUntraced(function*(options: HostOptions): Effect.fn
   })
 
   const abandon = (entry: RunEntry.RunEntry) =>
-    cancelRun(context, entry, fork).pipe(Effect.timeoutOption(Defaults.cancel.onInterrupt), Effect.ignore)
+    entry.state.phase === "ended"
+      ? Effect.void
+      : cancelRun(context, entry, fork).pipe(Effect.timeoutOption(Defaults.cancel.onInterrupt), Effect.ignore)
 
   const ofThisClient = (id: RunId) => runs.byRun.get(id)
 

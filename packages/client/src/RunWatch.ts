@@ -21,6 +21,7 @@ export interface Options {
   readonly unreachableCap: number
   readonly stuckStart: number
   readonly stuckNode: number
+  readonly stuckAhead: number
   readonly cancelStuck: number
   readonly doubtAsk: ReadonlyArray<number>
   readonly doubtRepeat: number
@@ -46,6 +47,7 @@ export const defaults: Options = {
   unreachableCap: ms(watch.unreachableCap),
   stuckStart: ms(watch.stuckStart),
   stuckNode: ms(watch.stuckNode),
+  stuckAhead: ms(watch.stuckAhead),
   cancelStuck: ms(cancel.stuck),
   doubtAsk: ambiguity.ask.map(ms),
   doubtRepeat: ms(ambiguity.askRepeat),
@@ -78,6 +80,9 @@ export interface State {
   unknownAt: number | undefined
   unreachableAt: number | undefined
   idleAt: number | undefined
+  /** The prompt that runs while this one waits, and since when it was seen to. */
+  behind: string | null
+  behindAt: number
   /** HTTP said first that the run is running, while no frame had. */
   runningAt: number | undefined
   cachedAt: number | undefined
@@ -103,6 +108,8 @@ export const init = (options: Options, now: number): State => ({
   unknownAt: undefined,
   unreachableAt: undefined,
   idleAt: undefined,
+  behind: null,
+  behindAt: now,
   runningAt: undefined,
   cachedAt: undefined,
   nodeSeen: false,
@@ -194,7 +201,7 @@ export const answered = (state: State, answer: Answer, doubt: boolean, now: numb
       state.runningAt ??= now
       return stuckRunning(state, now)
     case "Waiting":
-      return stuckWaiting(state, answer.serverIdle, now)
+      return stuckWaiting(state, answer, now)
     case "Unknown":
       return doubt ? absent(state, answer.authoritative, now) : gone(state, now)
     case "NoAnswer":
@@ -227,10 +234,22 @@ const unreachable = (state: State, reason: Reason, now: number): Verdict => {
   return now - state.unreachableAt >= held ? { _tag: "Unreachable", reason } : wait
 }
 
-const stuckWaiting = (state: State, serverIdle: boolean | null, now: number): Verdict => {
+const stuckWaiting = (
+  state: State,
+  { behind, serverIdle }: Extract<Answer, { readonly _tag: "Waiting" }>,
+  now: number
+): Verdict => {
+  const { stuckAhead, stuckStart } = state.options
   if (serverIdle !== null) state.idleAt = serverIdle ? state.idleAt ?? now : undefined
-  return state.idleAt !== undefined && now - state.idleAt >= state.options.stuckStart
-    ? { _tag: "Stuck", evidence: `waiting for ${now - state.idleAt} ms with nothing running and nothing ahead` }
+  if (serverIdle !== null && behind !== state.behind) {
+    state.behind = behind
+    state.behindAt = now
+  }
+  if (state.idleAt !== undefined && now - state.idleAt >= stuckStart) {
+    return { _tag: "Stuck", evidence: `waiting for ${now - state.idleAt} ms with nothing running and nothing ahead` }
+  }
+  return state.behind !== null && now - state.behindAt >= stuckAhead
+    ? { _tag: "Stuck", evidence: `waiting for ${now - state.behindAt} ms while prompt ${state.behind} runs` }
     : wait
 }
 
