@@ -1,7 +1,16 @@
 /** The classes that every fake server has, unless it is told to be bare. */
-import type { FakeNode } from "./FakeNode.ts"
+import * as ImageFileNodes from "./ImageFileNodes.ts"
 import * as ImageNodes from "./ImageNodes.ts"
-import * as ModelNodes from "./ModelNodes.ts"
+import * as LoaderNodes from "./LoaderNodes.ts"
+import type { NodeClass } from "./NodeClass.ts"
+import * as SamplingNodes from "./SamplingNodes.ts"
 import * as TextNodes from "./TextNodes.ts"
 
-export const nodes: ReadonlyArray<FakeNode> = [...ImageNodes.nodes, ...TextNodes.nodes, ...ModelNodes.nodes]
+/** All of them, in the order in which object_info lists them. */
+export const nodes: ReadonlyArray<NodeClass> = [
+  ...ImageFileNodes.nodes,
+  ...ImageNodes.nodes,
+  ...TextNodes.nodes,
+  ...LoaderNodes.nodes,
+  ...SamplingNodes.nodes
+]

@@ -4,7 +4,6 @@
  * its driver is its only owner; outputs never point into it.
  */
 import * as CoreNodes from "./CoreNodes.ts"
-import type { FakeNode } from "./FakeNode.ts"
 import { Files, normalize } from "./internal/files.ts"
 import { parseQuery } from "./internal/http.ts"
 import { crash, killWorker, start } from "./internal/lifecycle.ts"
@@ -12,14 +11,28 @@ import { nodeOf } from "./internal/nodeInfo.ts"
 import { dumpsSafe } from "./internal/pyJson.ts"
 import { originAllowed, respond, splitTarget } from "./internal/routes.ts"
 import * as Sockets from "./internal/sockets.ts"
-import type { NodeOutcome, NodeRecord, Output, PromptOutcome, PromptRecord, Settings, State } from "./internal/state.ts"
+import type {
+  ModelInfo,
+  NodeOutcome,
+  NodeRecord,
+  Output,
+  PromptOutcome,
+  PromptRecord,
+  Settings,
+  State
+} from "./internal/state.ts"
 import { advance, workerWake } from "./internal/worker.ts"
+import type { NodeClass } from "./NodeClass.ts"
 import * as VersionProfile from "./VersionProfile.ts"
 
 export type { NodeOutcome, Output, PromptOutcome, State }
 
-/** A model file: its name, or its name with a size in bytes that its loading costs. */
-export type ModelFile = string | { readonly name: string; readonly bytes: number }
+/** A model file: its name, or its name with a size in bytes that its loading costs, and what its header says. */
+export type ModelFile = string | {
+  readonly name: string
+  readonly bytes: number
+  readonly metadata?: Readonly<Record<string, string>>
+}
 
 /** What a server is like. Everything has a default; the defaults are a quick server of the newest known release. */
 export interface Options {
@@ -30,7 +43,7 @@ export interface Options {
   /** Wall clock, epoch milliseconds, at monotonic time 0. Default 2026-11-21T09:00:00Z. */
   readonly epochMs?: number | undefined
   /** Node classes beyond the built-in ones; one of the same name replaces it. */
-  readonly nodes?: ReadonlyArray<FakeNode> | undefined
+  readonly nodes?: ReadonlyArray<NodeClass> | undefined
   /** Without the built-in classes. Default false. */
   readonly bare?: boolean | undefined
   /** All times of nodes are multiplied with this: 1 as they are, 0 at once, 10 slowly. Default 1. */
@@ -126,11 +139,15 @@ const settingsOf = (options: Options): Settings => {
     : typeof version === "string"
     ? VersionProfile.profiles[version]
     : version
-  const models = new Map<string, ReadonlyMap<string, number>>()
+  const models = new Map<string, ReadonlyMap<string, ModelInfo>>()
   for (const [folder, files] of Object.entries(options.models ?? defaultModels)) {
     models.set(
       folder,
-      new Map(files.map((file) => (typeof file === "string" ? [file, someBytes] : [file.name, file.bytes])))
+      new Map(files.map((file) =>
+        typeof file === "string"
+          ? [file, { bytes: someBytes, metadata: undefined }]
+          : [file.name, { bytes: file.bytes, metadata: file.metadata }]
+      ))
     )
   }
   return {
@@ -156,12 +173,12 @@ const settingsOf = (options: Options): Settings => {
   }
 }
 
-/** A server that has just been started, at monotonic time 0. @category constructors */
+/** A server that has just been started, at monotonic time 0. */
 export const init = (options: Options = {}): State => {
   const settings = settingsOf(options)
   const files = new Files(settings.maxFiles, settings.folders.base)
   for (const [path, bytes] of settings.inputFiles) files.write("input", normalize(path), bytes, settings.epochMs)
-  const nodes = new Map<string, FakeNode>()
+  const nodes = new Map<string, NodeClass>()
   for (const node of options.bare === true ? [] : CoreNodes.nodes) {
     nodes.set(node.class, nodeOf(node, settings.profile.version))
   }

@@ -3,7 +3,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as FakeComfy from "./FakeComfy.ts"
 import type { Fault } from "./Fault.ts"
-import type { RequestRecord, SocketChoice } from "./FaultyComfy.ts"
+import type { RequestRecord, Snapshot, SocketChoice } from "./FaultyComfy.ts"
 
 /** A hold on one running server: what really happened, and what shall go wrong. */
 export interface FakeServer {
@@ -11,7 +11,7 @@ export interface FakeServer {
   readonly origin: string
   /** What really ran. */
   readonly ledger: Effect.Effect<FakeComfy.Ledger>
-  readonly snapshot: Effect.Effect<FakeComfy.Snapshot>
+  readonly snapshot: Effect.Effect<Snapshot>
   /** The last 1,000 requests, upgrades to a socket among them, oldest first, as they came before any fault. */
   readonly requests: Effect.Effect<ReadonlyArray<Readonly<RequestRecord>>>
   /** Brings a fault into force; the effect inside takes it back. */

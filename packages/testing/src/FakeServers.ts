@@ -36,7 +36,7 @@ export interface ServerOptions extends FakeComfy.Options {
   readonly basePath?: string | undefined
 }
 
-/** The running servers, by origin (`http://gpu-1:8188`). @category services */
+/** The running servers, by origin (`http://gpu-1:8188`). */
 export class FakeServers extends Context.Service<FakeServers, {
   /** Dies if there is no server of this origin: a test's own mistake. */
   readonly get: (origin: string) => FakeServer
@@ -287,8 +287,6 @@ const make = Effect.fnUntraced(function*(servers: Readonly<Record<string, Server
  * ```ts
  * const Servers = FakeServers.layer({ "http://gpu-1:8188": { version: "0.33.0" } })
  * ```
- *
- * @category layers
  */
 export const layer = (
   servers: Readonly<Record<string, ServerOptions>>

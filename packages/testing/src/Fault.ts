@@ -16,7 +16,7 @@ export interface RequestInfo {
   readonly body: Uint8Array
 }
 
-/** @category models */
+/** Which requests a fault is for; called for each, it must answer the same each time. */
 export type Match = (request: RequestInfo) => boolean
 
 /** An answer that does not come from the server: a proxy's page, a login, a limit. */
@@ -59,7 +59,7 @@ export interface Schedule {
   readonly probability?: number
 }
 
-/** @category models */
+/** A fault: what it is for, what it does, and when. */
 export type Fault =
   | { readonly _tag: "OnRequest"; readonly match: Match; readonly action: Action; readonly schedule: Schedule }
   | { readonly _tag: "OnUpgrade"; readonly response: RawResponse | "reset"; readonly schedule: Schedule }
@@ -71,7 +71,7 @@ export type Fault =
     readonly schedule: Schedule
   }
 
-/** What happens to requests. @category constructors */
+/** A fault on requests: what happens to those that match. */
 export const on = (match: Match, action: Action, schedule: Schedule = {}): Fault => ({
   _tag: "OnRequest",
   match,
@@ -79,14 +79,14 @@ export const on = (match: Match, action: Action, schedule: Schedule = {}): Fault
   schedule
 })
 
-/** Upgrades to a WebSocket are answered with a status, 403 by default, or reset. @category constructors */
+/** Upgrades to a WebSocket are answered with a status, 403 by default, or reset. */
 export const refuseUpgrades = (response: RawResponse | "reset" = { status: 403 }, schedule: Schedule = {}): Fault => ({
   _tag: "OnUpgrade",
   response,
   schedule
 })
 
-/** Every frame from the server comes so much later; order is kept, HTTP is not touched. @category constructors */
+/** Every frame from the server comes so much later; order is kept, HTTP is not touched. */
 export const delayFrames = (ms: number, schedule: Schedule = {}): Fault => ({
   _tag: "OnFrame",
   match: () => true,
@@ -94,7 +94,7 @@ export const delayFrames = (ms: number, schedule: Schedule = {}): Fault => ({
   schedule
 })
 
-/** Frames that match are lost. @category constructors */
+/** Frames that match are lost. */
 export const dropFrames = (match: (frame: string | Uint8Array) => boolean, schedule: Schedule = {}): Fault => ({
   _tag: "OnFrame",
   match,
@@ -102,17 +102,15 @@ export const dropFrames = (match: (frame: string | Uint8Array) => boolean, sched
   schedule
 })
 
-/** Every request. @category matchers */
+/** Every request. */
 export const any: Match = () => true
 
-/** A method. @category matchers */
+/** Requests of a method, in upper case. */
 export const method = (name: string): Match => (request) => request.method === name
 
 /**
  * A path without query, with or without `/api` before it; `*` at the end stands for any rest, `*` alone between
  * slashes for one segment.
- *
- * @category matchers
  */
 export const path = (pattern: string): Match => {
   const parts = pattern.split("/")
@@ -125,29 +123,29 @@ export const path = (pattern: string): Match => {
   }
 }
 
-/** Every one of these. @category matchers */
+/** Every one of these. */
 export const all = (...matches: ReadonlyArray<Match>): Match => (request) => matches.every((match) => match(request))
 
-/** A method and a path: `Fault.request("POST", "/prompt")`. @category matchers */
+/** A method and a path: `Fault.request("POST", "/prompt")`. */
 export const request = (name: string, pattern: string): Match => all(method(name), path(pattern))
 
-/** The server never sees it. @category actions */
+/** Somebody else answers, and the server never sees the request. */
 export const respond = (response: RawResponse): Action => ({ _tag: "Respond", response })
-/** Fail before. @category actions */
+/** The connection breaks before the server sees the request. */
 export const dropRequest: Action = { _tag: "DropRequest" }
-/** Do it, then fail. @category actions */
+/** The server does what was asked, and the connection breaks before its answer. */
 export const dropAnswer: Action = { _tag: "DropAnswer" }
-/** Do it, then somebody else answers. @category actions */
+/** The server does what was asked, and somebody else answers. */
 export const replaceAnswer = (response: RawResponse): Action => ({ _tag: "ReplaceAnswer", response })
-/** Nothing comes back; `done` says whether the server saw it. @category actions */
+/** Nothing ever comes back; `done` says whether the server saw the request. */
 export const hang = (options: { readonly done: boolean }): Action => ({ _tag: "Hang", done: options.done })
-/** Arrives late. @category actions */
+/** The request reaches the server so many milliseconds later. */
 export const delayRequest = (ms: number): Action => ({ _tag: "DelayRequest", ms })
-/** Answers late. @category actions */
+/** The answer comes so many milliseconds later; 0: behind the frames of the same moment. */
 export const holdAnswer = (ms: number): Action => ({ _tag: "HoldAnswer", ms })
-/** The body breaks off. @category actions */
+/** The answer's body breaks off after so many bytes. */
 export const cutBody = (bytes: number): Action => ({ _tag: "CutBody", bytes })
-/** The real answer, changed. @category actions */
+/** The server's answer, changed on its way; its length is set anew. */
 export const editAnswer = (edit: (response: Required<RawResponse>) => RawResponse): Action => ({
   _tag: "EditAnswer",
   edit
@@ -162,27 +160,27 @@ const page = (status: number, title: string): RawResponse => ({
   body: html(`${status} ${title}`)
 })
 
-/** What proxies say. @category responses */
+/** 502, a proxy's page: nobody listens behind it. */
 export const badGateway: RawResponse = page(502, "Bad Gateway")
-/** @category responses */
+/** 504, a proxy's page: the server took too long. */
 export const gatewayTimeout: RawResponse = page(504, "Gateway Time-out")
-/** @category responses */
+/** 503, a proxy's page: no server is free. */
 export const serviceUnavailable: RawResponse = page(503, "Service Unavailable")
-/** A machine that is gone, as a proxy's page. @category responses */
+/** 404, a proxy's page: the machine is gone. */
 export const notFoundPage: RawResponse = page(404, "Not Found")
-/** @category responses */
+/** 401 of a proxy that wants a password. */
 export const unauthorized: RawResponse = {
   status: 401,
   headers: { "content-type": "text/plain", "www-authenticate": "Basic realm=\"comfy\"" },
   body: "Unauthorized"
 }
-/** A redirect to a login page. @category responses */
+/** 302 to a login page. */
 export const loginRedirect = (location: string): RawResponse => ({
   status: 302,
   headers: { location, "content-type": "text/html" },
   body: html("302 Found")
 })
-/** Too many requests. @category responses */
+/** 429, with the seconds to wait. */
 export const tooManyRequests = (retryAfterSeconds: number): RawResponse => ({
   status: 429,
   headers: { "retry-after": String(retryAfterSeconds), "content-type": "text/plain" },

@@ -3,14 +3,20 @@
  * inputs of the server it takes commands (`Inject`, `Stall`, `CutSockets` …) and pings.
  */
 import * as FakeComfy from "./FakeComfy.ts"
-import type { Action, Fault, RawResponse, RequestInfo } from "./Fault.ts"
-import { encode } from "./internal/pyJson.ts"
+import type { Fault } from "./Fault.ts"
+import { RequestLog, type RequestRecord } from "./internal/requestLog.ts"
+import { changed, complete, type Decision, Strikes } from "./internal/strikes.ts"
+
+export type { RequestRecord }
 
 /** Which sockets a command means: those of a client id, or all. */
 export interface SocketChoice {
   readonly clientId?: string | undefined
 }
 
+/**
+ * What reaches the server or its network. `now` is monotonic, in milliseconds, and never goes back.
+ */
 export type Input =
   | FakeComfy.Input
   /** A WebSocket ping; a pong comes back unless the connection is half-open or the server stalls. */
@@ -38,26 +44,18 @@ export type Input =
   /** Nothing comes out of the server for so long: no answer, frame or pong; all of it comes at once afterwards. */
   | { readonly _tag: "Stall"; readonly ms: number; readonly now: number }
 
+/** What comes out: as {@link FakeComfy.Output}, bodies that break off after `cutAfter` bytes, and pongs. */
 export type Output =
   | (FakeComfy.Output & { readonly _tag: "HttpResponse"; readonly cutAfter?: number })
   | Exclude<FakeComfy.Output, { readonly _tag: "HttpResponse" }>
   | { readonly _tag: "SocketPong"; readonly conn: number }
 
-interface ActiveFault {
-  readonly id: number
-  readonly fault: Fault
-  readonly until: number
-  skip: number
-  left: number
-}
-
 type Deferred =
   | { readonly _tag: "Output"; readonly output: Output }
-  | { readonly _tag: "Input"; readonly input: Input; readonly actions: Actions | undefined }
+  | { readonly _tag: "Input"; readonly input: Input; readonly decision: Decision | undefined }
 
 interface Held {
   readonly at: number
-  readonly order: number
   readonly what: Deferred
 }
 
@@ -67,109 +65,49 @@ interface ConnState {
   lastFrameAt: number
 }
 
-/** What happens to one request, delays added up. */
-interface Actions {
-  hold: number | undefined
-  main: Exclude<Action, { readonly _tag: "HoldAnswer" | "DelayRequest" }> | undefined
-}
-
-/** One request as it was seen before any fault. */
-export interface RequestRecord {
-  /** Monotonic milliseconds of the server. */
-  readonly at: number
-  readonly method: string
-  /** Path and query. */
-  readonly target: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Uint8Array
-  /** Status of the answer that was sent (101: an upgrade); undefined while there is none, "aborted" if there will be none. */
-  outcome: number | "aborted" | undefined
-}
-
 /** Changed in place by {@link step}, as the server's own state is. */
 export interface State {
   readonly comfy: FakeComfy.State
-  faults: Array<ActiveFault>
+  readonly strikes: Strikes
+  readonly log: RequestLog
+  /** What is on its way, in the order of its times. */
   held: Array<Held>
-  order: number
-  random: number
   now: number
   stalledUntil: number | undefined
   readonly conns: Map<number, ConnState>
-  /** Answers that are on their way to come: what the faults decided about them. */
-  readonly requests: Array<RequestRecord>
-  readonly open: Map<number, RequestRecord>
   out: Array<Output>
 }
 
-/** Requests that are remembered, and the bytes of each one's body. */
-const maxRequests = 1_000
-const maxBodyBytes = 64 * 1024
-
-/** @category constructors */
+/** A server that has just been started, without a fault, at monotonic time 0. */
 export const init = (options: FakeComfy.Options = {}): State => ({
   comfy: FakeComfy.init(options),
-  faults: [],
+  strikes: new Strikes(options.seed ?? 1),
+  log: new RequestLog(),
   held: [],
-  order: 0,
-  random: (options.seed ?? 1) | 1,
   now: 0,
   stalledUntil: undefined,
   conns: new Map(),
-  requests: [],
-  open: new Map(),
   out: []
 })
 
-const chance = (state: State, probability: number): boolean => {
-  state.random = (Math.imul(state.random, 1664525) + 1013904223) | 0
-  return (state.random >>> 0) / 4294967296 < probability
-}
-
-/** Whether an active fault strikes now; counts it if so. */
-const strikes = (state: State, active: ActiveFault): boolean => {
-  if (active.left <= 0 || state.now >= active.until) return false
-  if (active.skip > 0) {
-    active.skip--
-    return false
-  }
-  const { probability } = active.fault.schedule
-  if (probability !== undefined && !chance(state, probability)) return false
-  active.left--
-  return true
-}
-
 const hold = (state: State, at: number, what: Deferred): void => {
-  const held: Held = { at, order: state.order++, what }
   let index = state.held.length
   while (index > 0 && (state.held[index - 1]?.at ?? 0) > at) index--
-  state.held.splice(index, 0, held)
+  state.held.splice(index, 0, { at, what })
 }
 
-const complete = (response: RawResponse): { status: number; headers: Record<string, string>; body: Uint8Array } => {
-  const body = typeof response.body === "string" ? encode(response.body) : response.body ?? new Uint8Array(0)
-  return { status: response.status, headers: { "content-length": String(body.length), ...response.headers }, body }
-}
+type Answer = Extract<Output, { readonly _tag: "HttpResponse" | "HttpAborted" }>
 
-const answer = (state: State, output: Extract<Output, { readonly _tag: "HttpResponse" | "HttpAborted" }>): void => {
-  const record = state.open.get(output.id)
-  if (record !== undefined) {
-    record.outcome = output._tag === "HttpResponse" ? output.status : "aborted"
-    state.open.delete(output.id)
-  }
+const answer = (state: State, output: Answer): void => {
+  state.log.close(output.id, output._tag === "HttpResponse" ? output.status : "aborted")
   state.out.push(output)
 }
 
 const sendFrame = (state: State, output: Extract<Output, { readonly _tag: "SocketSend" }>): void => {
   const conn = state.conns.get(output.conn)
   if (conn?.halfOpen === true) return
-  let delay = 0
-  for (const active of state.faults) {
-    const { fault } = active
-    if (fault._tag !== "OnFrame" || !fault.match(output.frame) || !strikes(state, active)) continue
-    if (fault.action === "drop") return
-    delay += fault.action.delayMs
-  }
+  const delay = state.strikes.onFrame(output.frame, state.now)
+  if (delay === undefined) return
   const at = Math.max(state.now + delay, conn?.lastFrameAt ?? 0)
   if (at <= state.now) {
     state.out.push(output)
@@ -179,8 +117,13 @@ const sendFrame = (state: State, output: Extract<Output, { readonly _tag: "Socke
   hold(state, at, { _tag: "Output", output })
 }
 
+const answerLater = (state: State, output: Answer, ms: number | undefined): void => {
+  if (ms === undefined) answer(state, output)
+  else hold(state, state.now + ms, { _tag: "Output", output })
+}
+
 /** Gives on what the server said, changed by what was decided about a request. */
-const emit = (state: State, outputs: ReadonlyArray<FakeComfy.Output>, id?: number, actions?: Actions): void => {
+const emit = (state: State, outputs: ReadonlyArray<FakeComfy.Output>, id?: number, decision?: Decision): void => {
   for (const output of outputs) {
     switch (output._tag) {
       case "SocketSend":
@@ -195,14 +138,9 @@ const emit = (state: State, outputs: ReadonlyArray<FakeComfy.Output>, id?: numbe
         state.out.push(output)
         break
       case "HttpResponse": {
-        if (output.id !== id || actions === undefined) {
-          answer(state, output)
-          break
-        }
-        const changed = changeAnswer(output, actions.main)
-        if (changed === undefined) break
-        if (actions.hold === undefined) answer(state, changed)
-        else hold(state, state.now + actions.hold, { _tag: "Output", output: changed })
+        const mine = output.id === id ? decision : undefined
+        const given = changed(output, mine?.main)
+        if (given !== undefined) answerLater(state, given, mine?.hold)
         break
       }
       case "HttpAborted":
@@ -219,96 +157,51 @@ const emit = (state: State, outputs: ReadonlyArray<FakeComfy.Output>, id?: numbe
   }
 }
 
-/** What was on its way from a dead process never comes. */
+/** What was on its way from a dead process never comes, nor what was on its way to it. */
 const breakHeld = (state: State): void => {
+  const { held } = state
   state.held = []
-  for (const id of state.open.keys()) answer(state, { _tag: "HttpAborted", id, reason: "reset" })
-}
-
-const changeAnswer = (
-  output: Extract<FakeComfy.Output, { readonly _tag: "HttpResponse" }>,
-  action: Actions["main"]
-): Extract<Output, { readonly _tag: "HttpResponse" | "HttpAborted" }> | undefined => {
-  switch (action?._tag) {
-    case "DropAnswer":
-      return { _tag: "HttpAborted", id: output.id, reason: "reset" }
-    case "ReplaceAnswer":
-      return { _tag: "HttpResponse", id: output.id, ...complete(action.response) }
-    case "Hang":
-      return undefined
-    case "CutBody":
-      return { ...output, cutAfter: action.bytes }
-    case "EditAnswer":
-      return {
-        _tag: "HttpResponse",
-        id: output.id,
-        ...complete(action.edit({ status: output.status, headers: output.headers, body: output.body }))
-      }
-    default:
-      return output
+  for (const { what } of held) {
+    if (what._tag === "Output") continue
+    const { input } = what
+    if (input._tag === "SocketOpen") {
+      state.out.push({ _tag: "SocketClosed", conn: input.conn, code: 1006, reason: "" })
+    } else if (input._tag === "HttpRequest" && what.decision === undefined) {
+      answer(state, { _tag: "HttpAborted", id: input.id, reason: "reset" })
+    }
   }
+  for (const id of state.log.waiting()) answer(state, { _tag: "HttpAborted", id, reason: "reset" })
 }
 
-const remember = (state: State, record: RequestRecord): void => {
-  state.requests.push(record)
-  if (state.requests.length > maxRequests) state.requests.shift()
-}
-
-/** Requests, then what the faults make of them. */
+/** A request, and what the faults make of it. */
 const request = (state: State, input: Extract<FakeComfy.Input, { readonly _tag: "HttpRequest" }>): void => {
-  const cut = input.path.indexOf("?")
-  const record: RequestRecord = {
-    at: state.now,
-    method: input.method,
-    target: input.path,
-    headers: input.headers,
-    body: input.body.slice(0, maxBodyBytes),
-    outcome: undefined
-  }
-  remember(state, record)
-  state.open.set(input.id, record)
-  const info: RequestInfo = {
-    method: input.method,
-    path: cut < 0 ? input.path : input.path.slice(0, cut),
-    target: input.path,
-    headers: input.headers,
-    body: input.body
-  }
-  const actions: Actions = { hold: undefined, main: undefined }
-  let delay = 0
-  for (const active of state.faults) {
-    const { fault } = active
-    if (fault._tag !== "OnRequest" || !fault.match(info)) continue
-    const { action } = fault
-    if (action._tag !== "HoldAnswer" && action._tag !== "DelayRequest" && actions.main !== undefined) continue
-    if (!strikes(state, active)) continue
-    if (action._tag === "HoldAnswer") actions.hold = (actions.hold ?? 0) + action.ms
-    else if (action._tag === "DelayRequest") delay += action.ms
-    else actions.main = action
-  }
-  if (delay > 0) hold(state, state.now + delay, { _tag: "Input", input, actions })
-  else deliver(state, input, actions)
+  const { body, headers, id, method, path } = input
+  const cut = path.indexOf("?")
+  state.log.add(state.now, input, id)
+  const decision = state.strikes.onRequest({
+    method,
+    path: cut < 0 ? path : path.slice(0, cut),
+    target: path,
+    headers,
+    body
+  }, state.now)
+  if (decision.delay > 0) hold(state, state.now + decision.delay, { _tag: "Input", input, decision })
+  else deliver(state, input, decision)
 }
 
 const deliver = (
   state: State,
   input: Extract<FakeComfy.Input, { readonly _tag: "HttpRequest" }>,
-  actions: Actions
+  decision: Decision
 ): void => {
-  const { main } = actions
-  if (main?._tag === "DropRequest") {
-    answer(state, { _tag: "HttpAborted", id: input.id, reason: "reset" })
-    return
+  const { main } = decision
+  if (main?._tag === "DropRequest") answer(state, { _tag: "HttpAborted", id: input.id, reason: "reset" })
+  else if (main?._tag === "Respond") {
+    answerLater(state, { _tag: "HttpResponse", id: input.id, ...complete(main.response) }, decision.hold)
+  } else if (main?._tag !== "Hang" || main.done) {
+    const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
+    emit(state, outputs, input.id, decision)
   }
-  if (main?._tag === "Hang" && !main.done) return
-  if (main?._tag === "Respond") {
-    const output: Output = { _tag: "HttpResponse", id: input.id, ...complete(main.response) }
-    if (actions.hold === undefined) answer(state, output)
-    else hold(state, state.now + actions.hold, { _tag: "Output", output })
-    return
-  }
-  const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
-  emit(state, outputs, input.id, actions)
 }
 
 const upgradeOutcome = (outputs: ReadonlyArray<Output>): number | "aborted" => {
@@ -320,30 +213,21 @@ const upgradeOutcome = (outputs: ReadonlyArray<Output>): number | "aborted" => {
 }
 
 const openSocket = (state: State, input: Extract<FakeComfy.Input, { readonly _tag: "SocketOpen" }>): void => {
-  const record: RequestRecord = {
-    at: state.now,
-    method: "GET",
-    target: input.path,
-    headers: input.headers,
-    body: new Uint8Array(0),
-    outcome: "aborted"
+  const { conn, headers, path } = input
+  const record = state.log.add(state.now, { method: "GET", path, headers, body: new Uint8Array(0) })
+  const instead = state.strikes.onUpgrade(state.now)
+  if (instead === "reset") {
+    record.outcome = "aborted"
+    state.out.push({ _tag: "SocketClosed", conn, code: 1006, reason: "" })
+  } else if (instead !== undefined) {
+    record.outcome = instead.status
+    state.out.push({ _tag: "SocketRefused", conn, ...complete(instead) })
+  } else {
+    state.conns.set(conn, { halfOpen: false, lastFrameAt: 0 })
+    const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
+    record.outcome = upgradeOutcome(outputs)
+    emit(state, outputs)
   }
-  remember(state, record)
-  for (const active of state.faults) {
-    const { fault } = active
-    if (fault._tag !== "OnUpgrade" || !strikes(state, active)) continue
-    if (fault.response === "reset") {
-      state.out.push({ _tag: "SocketClosed", conn: input.conn, code: 1006, reason: "" })
-    } else {
-      record.outcome = fault.response.status
-      state.out.push({ _tag: "SocketRefused", conn: input.conn, ...complete(fault.response) })
-    }
-    return
-  }
-  state.conns.set(input.conn, { halfOpen: false, lastFrameAt: 0 })
-  const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
-  record.outcome = upgradeOutcome(outputs)
-  emit(state, outputs)
 }
 
 const chosen = (state: State, which: SocketChoice): ReadonlyArray<number> =>
@@ -375,22 +259,13 @@ const command = (state: State, input: Input): void => {
       if (state.conns.get(input.conn)?.halfOpen === false) state.out.push({ _tag: "SocketPong", conn: input.conn })
       break
     case "HttpGone":
-      state.open.delete(input.id)
+      state.log.forget(input.id)
       break
-    case "Inject": {
-      const { fault } = input
-      const { forMs, skip, times } = fault.schedule
-      state.faults.push({
-        id: input.id,
-        fault,
-        until: forMs === undefined ? Number.POSITIVE_INFINITY : now + forMs,
-        skip: skip ?? 0,
-        left: times ?? Number.POSITIVE_INFINITY
-      })
+    case "Inject":
+      state.strikes.inject(input.id, input.fault, now)
       break
-    }
     case "Heal":
-      state.faults = input.id === undefined ? [] : state.faults.filter((active) => active.id !== input.id)
+      state.strikes.heal(input.id)
       break
     case "CutSockets":
       for (const conn of chosen(state, input.which)) {
@@ -409,7 +284,7 @@ const command = (state: State, input: Input): void => {
           hold(state, now + input.serverNoticesMs, {
             _tag: "Input",
             input: { _tag: "SocketClose", conn, code: 1006, now },
-            actions: undefined
+            decision: undefined
           })
         }
       }
@@ -431,7 +306,7 @@ const release = (state: State, held: Held): void => {
     return
   }
   const { input } = what
-  if (input._tag === "HttpRequest" && what.actions !== undefined) deliver(state, input, what.actions)
+  if (input._tag === "HttpRequest" && what.decision !== undefined) deliver(state, input, what.decision)
   else if (input._tag === "SocketClose" && state.conns.get(input.conn)?.halfOpen === true) {
     state.conns.delete(input.conn)
     emit(state, FakeComfy.step(state.comfy, { ...input, now: state.now })[1])
@@ -467,7 +342,7 @@ export const step = (state: State, input: Input): readonly [State, ReadonlyArray
   const now = Math.max(state.now, input.now)
   advance(state, now)
   if (state.stalledUntil !== undefined && !immediate.has(input._tag)) {
-    if (input._tag !== "Tick") hold(state, state.stalledUntil, { _tag: "Input", input, actions: undefined })
+    if (input._tag !== "Tick") hold(state, state.stalledUntil, { _tag: "Input", input, decision: undefined })
   } else {
     if (input._tag === "Kill" || input._tag === "Restart") state.stalledUntil = undefined
     command(state, input)
@@ -485,3 +360,24 @@ export const nextWake = (state: State): number | undefined => {
   const next = held === undefined ? wake : wake === undefined ? held : Math.min(held, wake)
   return next === undefined || state.stalledUntil === undefined ? next : Math.max(next, state.stalledUntil)
 }
+
+/** The last 1,000 requests, upgrades to a socket among them, oldest first; copies. */
+export const requests = (state: State): ReadonlyArray<Readonly<RequestRecord>> => state.log.list()
+
+/** A look at a server and at the network before it. */
+export interface Snapshot extends FakeComfy.Snapshot {
+  /** Faults that may still strike: neither healed, nor used up, nor over. */
+  readonly faults: number
+  /** Frames, answers and requests that are held back. */
+  readonly underWay: number
+  /** Monotonic milliseconds; undefined unless the server stalls. */
+  readonly stalledUntil: number | undefined
+}
+
+/** As {@link FakeComfy.snapshot}, with what the faults hold. */
+export const snapshot = (state: State): Snapshot => ({
+  ...FakeComfy.snapshot(state.comfy),
+  faults: state.strikes.count(state.now),
+  underWay: state.held.length,
+  stalledUntil: state.stalledUntil
+})

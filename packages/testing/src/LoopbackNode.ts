@@ -185,8 +185,6 @@ class Loopback {
 
 /**
  * Starts a server that listens until the scope closes. Dies if the port is taken.
- *
- * @category constructors
  */
 export const make: (options?: Options) => Effect.Effect<LoopbackServer, never, Scope.Scope> = Effect.fnUntraced(
   function*(options: Options = {}) {
@@ -214,10 +212,10 @@ export const make: (options?: Options) => Effect.Effect<LoopbackServer, never, S
   }
 )
 
-/** One loopback server as a service. @category services */
+/** One loopback server as a service. */
 export class Loopbacked extends Context.Service<Loopbacked, LoopbackServer>()(
   "@effect-comfyui/testing/LoopbackNode"
 ) {}
 
-/** A loopback server for the lifetime of the layer. @category layers */
+/** A loopback server for the lifetime of the layer. */
 export const layer = (options: Options = {}): Layer.Layer<Loopbacked> => Layer.effect(Loopbacked, make(options))

@@ -33,7 +33,7 @@ const number = (value: unknown): Option.Option<number> => {
   return found === undefined ? Option.none() : Option.some(Number(found))
 }
 
-/** INT: a `number`, a `bigint` beyond 2^53. @category inputs */
+/** INT: a `number`, a `bigint` beyond 2^53. */
 export const int = (options: InputOptions = {}): Input<number | bigint> => ({
   type: "INT",
   options,
@@ -43,17 +43,17 @@ export const int = (options: InputOptions = {}): Input<number | bigint> => ({
       : Option.map(number(value), Math.trunc)
 })
 
-/** FLOAT: a `number`. Whole numbers among the options are shown with their point, as Python does. @category inputs */
+/** FLOAT: a `number`. Whole numbers among the options are shown with their point, as Python does. */
 export const float = (options: InputOptions = {}): Input<number> => ({ type: "FLOAT", options, decode: number })
 
-/** STRING. @category inputs */
+/** STRING. */
 export const string = (options: InputOptions = {}): Input<string> => ({
   type: "STRING",
   options,
   decode: (value) => (typeof value === "string" ? Option.some(value) : Option.some(str(fromJs(value))))
 })
 
-/** BOOLEAN. @category inputs */
+/** BOOLEAN. */
 export const boolean = (options: InputOptions = {}): Input<boolean> => ({
   type: "BOOLEAN",
   options,
@@ -63,13 +63,13 @@ export const boolean = (options: InputOptions = {}): Input<boolean> => ({
 const text = (value: unknown): Option.Option<string> =>
   typeof value === "string" ? Option.some(value) : Option.some(str(fromJs(value)))
 
-/** A choice among fixed values. @category inputs */
+/** A choice among fixed values. */
 export const combo = (
   values: ReadonlyArray<string | number | boolean>,
   options: InputOptions = {}
 ): Input<string> => ({ type: { _tag: "Values", values }, options, decode: text })
 
-/** A choice among the files of a folder: `input` or a model folder. `first` names stand before them. @category inputs */
+/** A choice among the files of a folder: `input` or a model folder. `first` names stand before them. */
 export const folder = (
   name: string,
   options: InputOptions = {},
@@ -80,24 +80,24 @@ export const folder = (
   decode: text
 })
 
-/** IMAGE, by link. @category inputs */
+/** IMAGE, by link. */
 export const image = (options: InputOptions = {}): Input<Picture> => ({
   type: "IMAGE",
   options,
   decode: (value) => (value instanceof Picture ? Option.some(value) : Option.none())
 })
 
-/** MASK, by link. @category inputs */
+/** MASK, by link. */
 export const mask = (options: InputOptions = {}): Input<Picture> => ({ ...image(options), type: "MASK" })
 
-/** Any other type, by link; the value is what the other node returned. `decode` narrows it. @category inputs */
+/** Any other type, by link; the value is what the other node returned. `decode` narrows it. */
 export const link = <A = unknown>(
   type: string,
   decode: (value: unknown) => Option.Option<A>,
   options: InputOptions = {}
 ): Input<A> => ({ type, options, decode })
 
-/** `*`: whatever comes, literal or link; Python floats, dicts and lists arrive as JavaScript's. @category inputs */
+/** `*`: whatever comes, literal or link; Python floats, dicts and lists arrive as JavaScript's. */
 export const any = (options: InputOptions = {}): Input<unknown> => ({
   type: "*",
   options,
@@ -113,7 +113,7 @@ export interface Output {
   readonly list?: boolean
 }
 
-/** A whole number that the server holds and writes as a float: `1.0`. @category values */
+/** A whole number that the server holds and writes as a float: `1.0`. */
 export const asFloat = (value: number): unknown => new Float(value)
 
 /** Hidden inputs that a class asks for: they stand in object_info and in the inputs of an error. */
@@ -161,8 +161,8 @@ export interface NodeContext {
   readonly save: (request: SaveRequest) => Result.Result<ReadonlyArray<SavedFile>, string>
 }
 
-/** A node class without its types: what a server holds. @category models */
-export interface FakeNode {
+/** A node class without its types: what a server holds. */
+export interface NodeClass {
   readonly class: string
   readonly required: Readonly<Record<string, Input<unknown>>>
   readonly optional: Readonly<Record<string, Input<unknown>>>
@@ -261,21 +261,19 @@ const pyTypeOf = (value: unknown): string => {
  * node starts, and returns what happens from then on as a {@link Plan}; it must not keep or change anything outside.
  *
  * ```ts
- * const shout = FakeNode.define({
+ * const shout = NodeClass.define({
  *   class: "Shout",
- *   required: { text: FakeNode.string({ default: "hello" }) },
+ *   required: { text: NodeClass.string({ default: "hello" }) },
  *   outputs: ["STRING"],
  *   run: ({ text }) => Plan.returns([text.toUpperCase()])
  * })
  * ```
- *
- * @category constructors
  */
 export const define = <
   Required extends Readonly<Record<string, Input<unknown>>> = {},
   Optional extends Readonly<Record<string, Input<unknown>>> = {},
   ListMode extends boolean = false
->(definition: Definition<Required, Optional, ListMode>): FakeNode => {
+>(definition: Definition<Required, Optional, ListMode>): NodeClass => {
   const required: Readonly<Record<string, Input<unknown>>> = definition.required ?? {}
   const optional: Readonly<Record<string, Input<unknown>>> = definition.optional ?? {}
   type Given = Parameters<typeof definition.run>[0]

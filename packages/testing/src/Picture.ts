@@ -11,8 +11,6 @@ export type Samples = Uint8ClampedArray<ArrayBuffer>
 
 /**
  * A batch of equally large images. `samples` is drawn at the first call and kept.
- *
- * @category models
  */
 export class Picture {
   readonly width: number
@@ -111,6 +109,7 @@ export const channel = (picture: Picture, index: number, invert: boolean): Pictu
   })
 }
 
+/** Every sample from the other end: 255 − x. */
 export const invert = (picture: Picture): Picture => {
   const { batch, channels, height, width } = picture
   return make(width, height, batch, channels, (out) => {

@@ -19,6 +19,13 @@ export type Step =
   | { readonly _tag: "Event"; readonly type: string; readonly data: unknown; readonly to: Audience }
   /** A binary frame as it is, event type word included. */
   | { readonly _tag: "Binary"; readonly bytes: Uint8Array; readonly to: Audience }
+  /** A file that the node writes into a folder of the server; a path out of the folder fails the node. */
+  | {
+    readonly _tag: "File"
+    readonly folder: "input" | "output" | "temp"
+    readonly path: string
+    readonly bytes: Uint8Array
+  }
   /** A line of the server's log. */
   | { readonly _tag: "Log"; readonly text: string }
 
@@ -54,7 +61,7 @@ export type End =
   /** The process ends: sockets close with 1006, nothing answers until it is started again. */
   | { readonly _tag: "Exit" }
 
-/** @category models */
+/** What a node does: its steps in order, then its end. */
 export interface Plan {
   readonly steps: ReadonlyArray<Step>
   readonly end: End
@@ -62,20 +69,20 @@ export interface Plan {
 
 const noSteps: ReadonlyArray<Step> = []
 
-/** Returns these outputs, after these steps. @category constructors */
+/** Returns these outputs, after these steps. */
 export const returns = (
   outputs: ReadonlyArray<unknown>,
   options?: { readonly ui?: Readonly<Record<string, unknown>>; readonly steps?: ReadonlyArray<Step> }
 ): Plan => ({ steps: options?.steps ?? noSteps, end: { _tag: "Return", outputs, ui: options?.ui } })
 
-/** Raises a Python exception. `type` is its full name, `ValueError` or `torch.OutOfMemoryError`. @category constructors */
+/** Raises a Python exception. `type` is its full name, `ValueError` or `torch.OutOfMemoryError`. */
 export const raises = (
   type: string,
   message: string,
   options?: { readonly traceback?: ReadonlyArray<string>; readonly steps?: ReadonlyArray<Step> }
 ): Plan => ({ steps: options?.steps ?? noSteps, end: { _tag: "Raise", type, message, traceback: options?.traceback } })
 
-/** Runs out of memory as torch says it. @category constructors */
+/** Runs out of memory as torch says it. */
 export const outOfMemory = (options?: { readonly message?: string; readonly steps?: ReadonlyArray<Step> }): Plan =>
   raises(
     "torch.OutOfMemoryError",
@@ -83,17 +90,25 @@ export const outOfMemory = (options?: { readonly message?: string; readonly step
     options
   )
 
-/** Ends otherwise: blocker, interrupt, the worker's or the process's death. @category constructors */
+/** Ends otherwise: blocker, interrupt, the worker's or the process's death. */
 export const ends = (end: End, steps: ReadonlyArray<Step> = noSteps): Plan => ({ steps, end })
 
-/** Time passes; with `watches` an interrupt ends it at once. @category steps */
+/** Time passes; with `watches` an interrupt ends it at once. */
 export const wait = (ms: number, options?: { readonly watches?: boolean }): Step => ({
   _tag: "Wait",
   ms,
   watches: options?.watches ?? false
 })
 
-/** `count` equal steps, each: time, then progress, with a preview where `preview` gives one. @category steps */
+/** The node writes a file, of which its `ui` may tell: what a node for videos or sound does. */
+export const file = (folder: "input" | "output" | "temp", path: string, bytes: Uint8Array): Step => ({
+  _tag: "File",
+  folder,
+  path,
+  bytes
+})
+
+/** `count` equal steps, each: time, then progress, with a preview where `preview` gives one. */
 export const progress = (options: {
   readonly count: number
   readonly ms: number

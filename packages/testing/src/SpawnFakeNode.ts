@@ -94,8 +94,6 @@ const start = (options: SpawnOptions, port: number): Effect.Effect<Running> =>
 
 /**
  * Starts the process and waits until it listens. Closing the scope kills it. Dies if it cannot start.
- *
- * @category constructors
  */
 export const spawnFake: (options?: SpawnOptions) => Effect.Effect<FakeProcess, never, Scope.Scope> = Effect.fnUntraced(
   function*(options: SpawnOptions = {}) {

@@ -1,18 +1,18 @@
 /** Classes that misbehave on purpose: for tests of what a client makes of it. Not among a server's own classes. */
-import * as FakeNode from "./FakeNode.ts"
+import * as NodeClass from "./NodeClass.ts"
 import * as Picture from "./Picture.ts"
 import * as Plan from "./Plan.ts"
 
 const info = { module: "custom_nodes.fake", category: "fake" }
 
 /** Raises a Python exception of the given type and message. */
-export const raise = FakeNode.define({
+export const raise = NodeClass.define({
   class: "FakeRaise",
   required: {
-    type: FakeNode.string({ default: "ValueError" }),
-    message: FakeNode.string({ default: "it does not fit" })
+    type: NodeClass.string({ default: "ValueError" }),
+    message: NodeClass.string({ default: "it does not fit" })
   },
-  optional: { value: FakeNode.any() },
+  optional: { value: NodeClass.any() },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -20,13 +20,13 @@ export const raise = FakeNode.define({
 })
 
 /** Sleeps, and looks at the interrupt flag all the while or not at all; then shows and gives on its value. */
-export const sleep = FakeNode.define({
+export const sleep = NodeClass.define({
   class: "FakeSleep",
   required: {
-    seconds: FakeNode.float({ default: 1, min: 0, max: 86400 }),
-    watches: FakeNode.boolean({ default: true })
+    seconds: NodeClass.float({ default: 1, min: 0, max: 86400 }),
+    watches: NodeClass.boolean({ default: true })
   },
-  optional: { value: FakeNode.any() },
+  optional: { value: NodeClass.any() },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -35,14 +35,14 @@ export const sleep = FakeNode.define({
 })
 
 /** Counts to `count` with a progress frame each, and a preview where asked. */
-export const steps = FakeNode.define({
+export const steps = NodeClass.define({
   class: "FakeSteps",
   required: {
-    count: FakeNode.int({ default: 10, min: 1, max: 10000 }),
-    milliseconds: FakeNode.float({ default: 100, min: 0, max: 60000 }),
-    preview: FakeNode.boolean({ default: false })
+    count: NodeClass.int({ default: 10, min: 1, max: 10000 }),
+    milliseconds: NodeClass.float({ default: 100, min: 0, max: 60000 }),
+    preview: NodeClass.boolean({ default: false })
   },
-  optional: { value: FakeNode.any() },
+  optional: { value: NodeClass.any() },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -58,9 +58,9 @@ export const steps = FakeNode.define({
 })
 
 /** Runs out of memory after some time. */
-export const outOfMemory = FakeNode.define({
+export const outOfMemory = NodeClass.define({
   class: "FakeOutOfMemory",
-  required: { seconds: FakeNode.float({ default: 0, min: 0, max: 3600 }) },
+  required: { seconds: NodeClass.float({ default: 0, min: 0, max: 3600 }) },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -68,7 +68,7 @@ export const outOfMemory = FakeNode.define({
 })
 
 /** Ends the worker thread: nothing is said, and nothing runs on this server any more. */
-export const killWorker = FakeNode.define({
+export const killWorker = NodeClass.define({
   class: "FakeKillWorker",
   outputs: ["*"],
   outputNode: true,
@@ -77,9 +77,9 @@ export const killWorker = FakeNode.define({
 })
 
 /** Ends the process. */
-export const exit = FakeNode.define({
+export const exit = NodeClass.define({
   class: "FakeExit",
-  required: { seconds: FakeNode.float({ default: 0, min: 0, max: 3600 }) },
+  required: { seconds: NodeClass.float({ default: 0, min: 0, max: 3600 }) },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -87,7 +87,7 @@ export const exit = FakeNode.define({
 })
 
 /** Shows NaN, infinities and an integer beyond 2^53. */
-export const notANumber = FakeNode.define({
+export const notANumber = NodeClass.define({
   class: "FakeNaN",
   outputs: ["*"],
   outputNode: true,
@@ -99,9 +99,9 @@ export const notANumber = FakeNode.define({
 })
 
 /** Sends a text as binary type 3. */
-export const text = FakeNode.define({
+export const text = NodeClass.define({
   class: "FakeText",
-  required: { text: FakeNode.string({ default: "half way" }), broadcast: FakeNode.boolean({ default: false }) },
+  required: { text: NodeClass.string({ default: "half way" }), broadcast: NodeClass.boolean({ default: false }) },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -113,9 +113,9 @@ export const text = FakeNode.define({
 })
 
 /** Sends an event of a third party, to its client or to everyone. */
-export const event = FakeNode.define({
+export const event = NodeClass.define({
   class: "FakeEvent",
-  required: { type: FakeNode.string({ default: "fake.event" }), broadcast: FakeNode.boolean({ default: true }) },
+  required: { type: NodeClass.string({ default: "fake.event" }), broadcast: NodeClass.boolean({ default: true }) },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -127,17 +127,17 @@ export const event = FakeNode.define({
 })
 
 /** Blocks what follows, with a warning if there is a message. */
-export const block = FakeNode.define({
+export const block = NodeClass.define({
   class: "FakeBlock",
-  required: { message: FakeNode.string({ default: "" }) },
-  optional: { value: FakeNode.any() },
+  required: { message: NodeClass.string({ default: "" }) },
+  optional: { value: NodeClass.any() },
   outputs: ["*"],
   info,
   run: ({ message }) => Plan.ends({ _tag: "Block", message: message === "" ? undefined : message })
 })
 
 /** Shows data that JSON cannot hold: the process dies of it, or history answers 500. */
-export const bytes = FakeNode.define({
+export const bytes = NodeClass.define({
   class: "FakeBytes",
   outputs: ["*"],
   outputNode: true,
@@ -146,16 +146,17 @@ export const bytes = FakeNode.define({
 })
 
 /** An integer, shown and given on; its seed makes a run miss the cache. */
-export const value = FakeNode.define({
+export const value = NodeClass.define({
   class: "FakeValue",
-  required: { seed: FakeNode.int({ default: 0, min: 0, max: 18446744073709551615n }) },
+  required: { seed: NodeClass.int({ default: 0, min: 0, max: 18446744073709551615n }) },
   outputs: ["INT"],
   outputNode: true,
   info,
   run: ({ seed }) => Plan.returns([seed], { ui: { text: [String(seed)] } })
 })
 
-export const nodes: ReadonlyArray<FakeNode.FakeNode> = [
+/** All of them: `FakeServers.layer({ url: { nodes: TestNodes.nodes } })`. */
+export const nodes: ReadonlyArray<NodeClass.NodeClass> = [
   raise,
   sleep,
   steps,

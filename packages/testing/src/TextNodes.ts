@@ -1,21 +1,21 @@
 /** Nodes for texts and numbers, which really compute. */
 import * as Option from "effect/Option"
-import * as FakeNode from "./FakeNode.ts"
 import { valueText } from "./internal/failure.ts"
 import { Float, fromJs, isDict, isInt, isList } from "./internal/py.ts"
 import { dumps } from "./internal/pyJson.ts"
+import * as NodeClass from "./NodeClass.ts"
 import { Picture } from "./Picture.ts"
 import * as Plan from "./Plan.ts"
 
 const string = "comfy_extras.nodes_string"
 const primitive = "comfy_extras.nodes_primitive"
 
-export const stringConcatenate = FakeNode.define({
+const stringConcatenate = NodeClass.define({
   class: "StringConcatenate",
   required: {
-    string_a: FakeNode.string({ multiline: true }),
-    string_b: FakeNode.string({ multiline: true }),
-    delimiter: FakeNode.string({ default: "", multiline: false })
+    string_a: NodeClass.string({ multiline: true }),
+    string_b: NodeClass.string({ multiline: true }),
+    delimiter: NodeClass.string({ default: "", multiline: false })
   },
   outputs: ["STRING"],
   info: {
@@ -41,9 +41,9 @@ export const stringConcatenate = FakeNode.define({
   run: ({ delimiter, string_a, string_b }) => Plan.returns([`${string_a}${delimiter}${string_b}`])
 })
 
-export const stringLength = FakeNode.define({
+const stringLength = NodeClass.define({
   class: "StringLength",
-  required: { string: FakeNode.string({ multiline: true }) },
+  required: { string: NodeClass.string({ multiline: true }) },
   outputs: [{ type: "INT", name: "length" }],
   info: {
     style: "V3",
@@ -57,19 +57,19 @@ export const stringLength = FakeNode.define({
 
 const maxInt = 9_223_372_036_854_775_807n
 
-export const primitiveInt = FakeNode.define({
+const primitiveInt = NodeClass.define({
   class: "PrimitiveInt",
   required: {
-    value: FakeNode.int({ min: -maxInt, max: maxInt, control_after_generate: "fixed" })
+    value: NodeClass.int({ min: -maxInt, max: maxInt, control_after_generate: "fixed" })
   },
   outputs: ["INT"],
   info: { style: "V3", displayName: "Int", category: "utilities/primitive", module: primitive },
   run: ({ value }) => Plan.returns([value])
 })
 
-export const primitiveString = FakeNode.define({
+const primitiveString = NodeClass.define({
   class: "PrimitiveString",
-  required: { value: FakeNode.string({ multiline: false }) },
+  required: { value: NodeClass.string({ multiline: false }) },
   outputs: ["STRING"],
   info: { style: "V3", displayName: "Text", category: "utilities/primitive", module: primitive },
   run: ({ value }) => Plan.returns([value])
@@ -84,9 +84,9 @@ const shown = (value: unknown): string => {
   return isDict(py) || isList(py) ? Option.getOrElse(dumps(py), () => valueText(value)) : valueText(value)
 }
 
-export const previewAny = FakeNode.define({
+const previewAny = NodeClass.define({
   class: "PreviewAny",
-  required: { source: { ...FakeNode.link("*", Option.some), bare: false } },
+  required: { source: { ...NodeClass.link("*", Option.some), bare: false } },
   outputs: ["STRING"],
   outputNode: true,
   info: {
@@ -101,7 +101,8 @@ export const previewAny = FakeNode.define({
   }
 })
 
-export const nodes: ReadonlyArray<FakeNode.FakeNode> = [
+/** StringConcatenate, StringLength, PrimitiveInt, PrimitiveString, PreviewAny. */
+export const nodes: ReadonlyArray<NodeClass.NodeClass> = [
   stringConcatenate,
   stringLength,
   primitiveInt,

@@ -3,7 +3,7 @@
  * versions. Facts: protocol page §8 and §10, and the recordings.
  */
 
-/** @category models */
+/** One release, as the rest of the fake sees it. */
 export interface VersionProfile {
   /** `system_stats.system.comfyui_version`. */
   readonly version: string
@@ -33,6 +33,8 @@ export interface VersionProfile {
   readonly nodeReplacements: boolean
   /** `Sec-Fetch-Site: cross-site` is refused. */
   readonly crossSiteCheck: boolean
+  /** `PATCH` is among the methods that CORS allows. */
+  readonly corsPatch: boolean
   /** Progress frames closer than 100 ms and half a percent are left out. */
   readonly progressThrottle: boolean
   /** History of a cached rerun without client_id: its outputs, or none. */
@@ -43,6 +45,12 @@ export interface VersionProfile {
   readonly nosniff: boolean
   /** `extra_data.preview_method` counts. */
   readonly previewMethodPerPrompt: boolean
+  /** The `extensions` of each folder in `/experiment/models`. */
+  readonly modelExtensions: boolean
+  /** Lines of the log begin with their level, in colour. */
+  readonly logLevels: boolean
+  /** `Cache-Control` of scripts, style sheets and indexes. */
+  readonly pageCache: "no-cache" | "no-store"
   /** ` [type]` behind the names of `/internal/files`. */
   readonly typedInternalFiles: boolean
   /** Userdata times in milliseconds, and as attachments where `userdataAttachment`. */
@@ -91,11 +99,15 @@ const v0364: VersionProfile = {
   cycleErrors: false,
   nodeReplacements: false,
   crossSiteCheck: false,
+  corsPatch: false,
   progressThrottle: false,
   cachedOutputsWithoutClient: true,
   historyFromCache: true,
   nosniff: false,
   previewMethodPerPrompt: false,
+  modelExtensions: false,
+  logLevels: false,
+  pageCache: "no-cache",
   typedInternalFiles: false,
   userdataMillis: false,
   userdataAttachment: false,
@@ -116,10 +128,12 @@ const v0123: VersionProfile = {
   ...v0364,
   version: "0.12.3",
   jobs: true,
+  pageCache: "no-store",
   interruptedJob: "cancelled",
   createTime: true,
   secretsHidden: true,
   unknownClass: "missing_node_type",
+  corsPatch: true,
   progressThrottle: true,
   cachedOutputsWithoutClient: false,
   historyFromCache: false,
@@ -162,6 +176,8 @@ const v0330: VersionProfile = {
   version: "0.33.0",
   jobsCountText: false,
   jobsPreviewable: true,
+  modelExtensions: true,
+  logLevels: true,
   cachedOutputsWithoutClient: true,
   nosniff: true,
   saveErrorCommonPath: false,
@@ -170,7 +186,10 @@ const v0330: VersionProfile = {
   systemStats: { ...v0270.systemStats, frontend: "1.49.6", templates: "0.11.44" }
 }
 
-/** The releases that the fake knows: each was compared with a real server. @category models */
+/**
+ * The releases that the fake knows. 0.3.64, 0.27.0 and 0.33.0 were compared with the traffic of real servers, 0.12.3 and
+ * 0.20.1 follow what is known of them.
+ */
 export const profiles = {
   "0.3.64": v0364,
   "0.12.3": v0123,

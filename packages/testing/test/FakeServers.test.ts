@@ -1,4 +1,4 @@
-import { FakeNode, FakeServers, Fault, Plan } from "@effect-comfyui/testing"
+import { FakeServers, Fault, NodeClass, Plan } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -37,7 +37,7 @@ const watch = Effect.fnUntraced(function*(clientId: string, options?: Socket.Web
   return { socket, seen }
 })
 
-const sleeper = FakeNode.define({
+const sleeper = NodeClass.define({
   class: "TenMinutes",
   required: {},
   outputs: ["IMAGE"],

@@ -1,5 +1,5 @@
 // What a running node sees of its server.
-import type { NodeContext } from "../FakeNode.ts"
+import type { NodeContext } from "../NodeClass.ts"
 import { isDict, toJs } from "./py.ts"
 import { type Item, letters, type State, wallMs } from "./state.ts"
 
@@ -39,7 +39,7 @@ export const nodeContext = (
     get secrets() {
       return new Map([...item.secrets].filter((entry): entry is [string, string] => typeof entry[1] === "string"))
     },
-    modelBytes: (folder, name) => settings.models.get(folder)?.get(name),
+    modelBytes: (folder, name) => settings.models.get(folder)?.get(name)?.bytes,
     diskMs: (bytes) => bytes / settings.diskBytesPerSecond * 1000,
     stepMs: (pixels) => pixels / 1_000_000 * settings.stepMsPerMegapixel,
     previews: { enabled: loud.has(method), size: settings.previewSize },

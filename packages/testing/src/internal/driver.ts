@@ -28,7 +28,7 @@ export interface Driving {
 type Untimed<A> = A extends { readonly now: number } ? Omit<A, "now"> : never
 
 /** An input without its time: the driver knows that. */
-export type Command = Untimed<FaultyComfy.Input>
+type Command = Untimed<FaultyComfy.Input>
 
 export class Driver {
   readonly state: FaultyComfy.State

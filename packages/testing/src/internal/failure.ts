@@ -1,5 +1,5 @@
 // How a failed node is described: its inputs as Python prints them, a traceback, and the tips for lack of memory.
-import type { FakeNode } from "../FakeNode.ts"
+import type { NodeClass } from "../NodeClass.ts"
 import { Picture } from "../Picture.ts"
 import { type Dict, Float, fromJs, isDict, isInt, type Py } from "./py.ts"
 import { type PyError, repr, str } from "./pyText.ts"
@@ -9,7 +9,7 @@ import type { Item } from "./state.ts"
 const edge = 3
 
 /** A picture as torch prints its tensor, long rows shortened. */
-export const tensorText = (picture: Picture): string => {
+const tensorText = (picture: Picture): string => {
   const shape = picture.channels === 1
     ? [picture.batch, picture.height, picture.width]
     : [picture.batch, picture.height, picture.width, picture.channels]
@@ -63,7 +63,7 @@ const describe = (value: unknown): Py => {
 export const describeInputs = (
   item: Item,
   id: string,
-  node: FakeNode,
+  node: NodeClass,
   inputs: ReadonlyMap<string, ReadonlyArray<unknown>>
 ): Dict => {
   const out: Dict = new Map()

@@ -1,8 +1,8 @@
 // The server's input, output and temp folders, in memory. A picture is written when somebody reads it.
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { SavedFile, SaveRequest } from "../FakeNode.ts"
 import { encodePng } from "../ImageFile.ts"
+import type { SavedFile, SaveRequest } from "../NodeClass.ts"
 import { dateParts } from "./time.ts"
 
 export type FolderType = "input" | "output" | "temp"
@@ -32,7 +32,7 @@ export const inside = (path: string): string | undefined => {
 }
 
 /** The absolute path that the server would print for `path` below `base`. */
-export const absolute = (base: string, path: string): string => {
+const absolute = (base: string, path: string): string => {
   const out: Array<string> = base.split("/").filter((part) => part !== "")
   for (const part of path.split("/")) {
     if (part === "" || part === ".") continue

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FakeComfy from "../FakeComfy.ts"
 import type { FakeServer } from "../FakeServer.ts"
+import * as FaultyComfy from "../FaultyComfy.ts"
 import type { Driver } from "./driver.ts"
 
 export const makeServer = (origin: string, driver: Driver): FakeServer => {
@@ -16,8 +17,8 @@ export const makeServer = (origin: string, driver: Driver): FakeServer => {
   return {
     origin,
     ledger: look(() => FakeComfy.ledger(driver.state.comfy)),
-    snapshot: look(() => FakeComfy.snapshot(driver.state.comfy)),
-    requests: look(() => driver.state.requests.map((record) => ({ ...record }))),
+    snapshot: look(() => FaultyComfy.snapshot(driver.state)),
+    requests: look(() => FaultyComfy.requests(driver.state)),
     inject: (fault) =>
       Effect.sync(() => {
         const id = ++faults

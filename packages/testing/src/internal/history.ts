@@ -3,7 +3,7 @@ import { type Dict, dict, isDict, type Py } from "./py.ts"
 import type { HistoryEntry, Item, State } from "./state.ts"
 
 /** The five members of an entry as `/queue` and history show them. */
-export const itemTuple = (item: Item): Py => [item.number, item.id, item.prompt, item.extraData, item.outputs]
+const itemTuple = (item: Item): Py => [item.number, item.id, item.prompt, item.extraData, item.outputs]
 
 const secretKeys = ["auth_token_comfy_org", "api_key_comfy_org"]
 

@@ -43,9 +43,13 @@ export const text = (status: number, body: string, headers: Readonly<Record<stri
 })
 
 /** What every uncaught exception becomes. */
-export const serverError: Response = text(500, "500 Internal Server Error\n\nServer got itself in trouble", {
-  connection: "close"
-})
+export const serverError: Response = {
+  status: 500,
+  headers: { "content-type": "text/plain; charset=utf-8", connection: "close" },
+  get body() {
+    return encode("500 Internal Server Error\n\nServer got itself in trouble")
+  }
+}
 
 /** JSON of any value; what cannot be written is an uncaught exception. */
 export const json = (status: number, value: Py): Response =>

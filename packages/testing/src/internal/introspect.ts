@@ -1,12 +1,9 @@
-// What a server says about itself: stats, features, models, logs.
-import * as Option from "effect/Option"
-import { empty, json, jsonText, type Request, type Response, text } from "./http.ts"
-import { objectInfo, objectInfoOf } from "./nodeInfo.ts"
-import { dict, Float, isDict, type Py, truthy } from "./py.ts"
-import { loadsBytes } from "./pyJson.ts"
+// What a server says about itself: stats, features, classes, models, files.
+import { empty, json, jsonText, type Request, type Response } from "./http.ts"
+import { folderNames, objectInfo, objectInfoOf } from "./nodeInfo.ts"
+import { dict, Float, fromJs, type Py } from "./py.ts"
 import { serverFeatures } from "./sockets.ts"
 import type { State } from "./state.ts"
-import { isoLocal } from "./time.ts"
 import { isFolderType } from "./view.ts"
 
 export const getFeatures = (state: State): Response => json(200, serverFeatures(state))
@@ -57,26 +54,49 @@ export const getSystemStats = (state: State): Response => {
   )
 }
 
-const names = (state: State, folder: string): ReadonlyArray<string> =>
-  [...state.settings.models.get(folder)?.keys() ?? []].toSorted()
-
 export const getEmbeddings = (state: State): Response =>
-  json(200, names(state, "embeddings").map((name) => name.replace(/\.[^./]*$/, "")))
+  json(200, folderNames(state, "embeddings").map((name) => name.replace(/\.[^./]*$/, "")))
 
 export const getModels = (state: State): Response => json(200, [...state.settings.models.keys()])
 
 export const getModelsIn = (state: State, request: Request): Response => {
   const folder = request.params[0] ?? ""
-  return state.settings.models.has(folder) ? json(200, names(state, folder)) : empty(404)
+  return state.settings.models.has(folder) ? json(200, folderNames(state, folder)) : empty(404)
 }
 
+/** Where the files of a kind of model lie, below the base folder, if not only in the folder of that name. */
+const oddFolders: Readonly<Record<string, ReadonlyArray<string>>> = {
+  checkpoints: ["models/checkpoints", "output/checkpoints"],
+  loras: ["models/loras", "output/loras"],
+  vae: ["models/vae", "output/vae"],
+  text_encoders: ["models/text_encoders", "models/clip", "output/clip"],
+  diffusion_models: ["models/unet", "models/diffusion_models", "output/diffusion_models"],
+  controlnet: ["models/controlnet", "models/t2i_adapter"],
+  custom_nodes: ["custom_nodes"],
+  datasets: ["datasets"]
+}
+
+const oddExtensions: Readonly<Record<string, ReadonlyArray<string>>> = {
+  diffusers: ["folder"],
+  datasets: [],
+  classifiers: [""]
+}
+
+const foldersOf = (state: State, name: string): ReadonlyArray<string> =>
+  (oddFolders[name] ?? [`models/${name}`]).map((path) => `${state.settings.folders.base}/${path}`)
+
 const hidden = new Set(["configs", "custom_nodes"])
+const extensions = [".bin", ".ckpt", ".pkl", ".pt", ".pt2", ".pth", ".safetensors", ".sft"]
 
 export const getExperimentModels = (state: State): Response =>
   json(
     200,
     [...state.settings.models.keys()].filter((name) => !hidden.has(name)).map((name) =>
-      dict({ name, folders: [`${state.settings.folders.base}/models/${name}`] })
+      dict({
+        name,
+        folders: foldersOf(state, name),
+        extensions: state.profile.modelExtensions ? oddExtensions[name] ?? extensions : undefined
+      })
     )
   )
 
@@ -86,48 +106,31 @@ export const getExperimentModelsIn = (state: State, request: Request): Response 
   if (found === undefined) return empty(404)
   return json(
     200,
-    names(state, folder).map((name) =>
+    folderNames(state, folder).map((name) =>
       dict({
         name,
         pathIndex: 0,
         modified: new Float(state.settings.epochMs / 1000),
         created: new Float(state.settings.epochMs / 1000),
-        size: found.get(name) ?? 0
+        size: found.get(name)?.bytes ?? 0
       })
     )
   )
 }
 
-const iso = (state: State): string => isoLocal(state.settings.epochMs + state.now)
-
-export const getLogs = (state: State): Response =>
-  json(200, state.log.map((line) => `${iso(state)} - ${line}\n`).join(""))
-
-export const getRawLogs = (state: State): Response =>
-  json(
-    200,
-    dict({
-      entries: state.log.map((line) => dict({ t: iso(state), m: `${line}\n` })),
-      size: dict({ cols: 80, rows: 24 })
-    })
-  )
-
-/** Client ids that are sent the log; more than this at once are not remembered. */
-const maxSubscribers = 1_000
-
-export const subscribeLogs = (state: State, request: Request): Response => {
-  const body = Option.getOrUndefined(loadsBytes(request.body))
-  if (!isDict(body)) return text(500, "500 Internal Server Error\n\nServer got itself in trouble")
-  const client = body.get("clientId")
-  if (typeof client !== "string") return empty(200)
-  if (!truthy(body.get("enabled"))) state.logSubscribers.delete(client)
-  else if (state.logSubscribers.size < maxSubscribers) state.logSubscribers.add(client)
-  return empty(200)
+/** What the header of a model file says. */
+export const getModelMetadata = (state: State, request: Request): Response => {
+  const name = request.query.get("filename") ?? ""
+  const metadata = state.settings.models.get(request.params[0] ?? "")?.get(name)?.metadata
+  return metadata === undefined || !name.endsWith(".safetensors") ? empty(404) : json(200, fromJs(metadata))
 }
+
+/** No model has a picture beside it. */
+export const getModelPreview = (): Response => empty(404)
 
 export const getFolderPaths = (state: State): Response => {
   const out: Map<string, Py> = new Map()
-  for (const name of state.settings.models.keys()) out.set(name, [`${state.settings.folders.base}/models/${name}`])
+  for (const name of state.settings.models.keys()) out.set(name, foldersOf(state, name))
   return json(200, out)
 }
 

@@ -3,7 +3,7 @@ import { outputsDict } from "./history.ts"
 import { type Dict, dict, isDict, isList, numeric, type Py } from "./py.ts"
 import type { HistoryEntry, Item, State } from "./state.ts"
 
-export type JobStatus = "pending" | "in_progress" | "completed" | "failed" | "cancelled"
+type JobStatus = "pending" | "in_progress" | "completed" | "failed" | "cancelled"
 
 interface Job {
   readonly id: string

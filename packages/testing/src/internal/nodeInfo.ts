@@ -1,5 +1,5 @@
 // object_info: how a class is described, in the shape of its release and its style.
-import type { Combo, FakeNode, Input } from "../FakeNode.ts"
+import type { Combo, Input, NodeClass } from "../NodeClass.ts"
 import { type Dict, dict, fromJs, type Py } from "./py.ts"
 import type { State } from "./state.ts"
 
@@ -27,7 +27,7 @@ export const comboValues = (state: State, combo: Combo): ReadonlyArray<Py> =>
   ]
 
 /** What the class says about an input: `[type, options]`, as errors show it too. */
-export const inputConfig = (state: State, node: FakeNode, input: Input<unknown>): readonly [Py, Dict] => {
+export const inputConfig = (state: State, node: NodeClass, input: Input<unknown>): readonly [Py, Dict] => {
   const options = optionsDict(input)
   if (typeof input.type === "string") return [input.type, options]
   const values = comboValues(state, input.type)
@@ -36,7 +36,7 @@ export const inputConfig = (state: State, node: FakeNode, input: Input<unknown>)
   return ["COMBO", out]
 }
 
-const inputDict = (state: State, node: FakeNode, inputs: Readonly<Record<string, Input<unknown>>>): Dict => {
+const inputDict = (state: State, node: NodeClass, inputs: Readonly<Record<string, Input<unknown>>>): Dict => {
   const out: Dict = new Map()
   for (const [name, input] of Object.entries(inputs)) {
     const [type, options] = inputConfig(state, node, input)
@@ -46,7 +46,7 @@ const inputDict = (state: State, node: FakeNode, inputs: Readonly<Record<string,
   return out
 }
 
-export const nodeInfo = (state: State, node: FakeNode): Dict => {
+const nodeInfo = (state: State, node: NodeClass): Dict => {
   const { objectInfo } = state.profile
   const v3 = node.info.style === "V3"
   const input: Dict = new Map()
@@ -103,7 +103,7 @@ export const nodeInfo = (state: State, node: FakeNode): Dict => {
 const parts = (version: string): ReadonlyArray<number> => version.split(".").map(Number)
 
 /** Compares numerically: 0.3.77 is older than 0.12.1. */
-export const older = (a: string, b: string): boolean => {
+const older = (a: string, b: string): boolean => {
   const x = parts(a)
   const y = parts(b)
   for (let i = 0; i < Math.max(x.length, y.length); i++) {
@@ -114,7 +114,7 @@ export const older = (a: string, b: string): boolean => {
 }
 
 /** The class as this release has it. */
-export const nodeOf = (node: FakeNode, version: string): FakeNode => {
+export const nodeOf = (node: NodeClass, version: string): NodeClass => {
   const then = node.info.before.find((entry) => older(version, entry.version))
   if (then === undefined) return node
   return {

@@ -1,17 +1,17 @@
 // Which nodes of a prompt are to run, and which of the ready ones comes next.
-import type { FakeNode } from "../FakeNode.ts"
+import type { NodeClass } from "../NodeClass.ts"
 import type { Dict } from "./py.ts"
 import { asLink, classOf, inputsOf } from "./signature.ts"
 
 export class PlanList {
   readonly #prompt: Dict
-  readonly #nodes: ReadonlyMap<string, FakeNode>
+  readonly #nodes: ReadonlyMap<string, NodeClass>
   readonly #isCached: (id: string) => boolean
   /** In the order in which they were found; the value counts what each still waits for. */
   readonly #pending = new Map<string, number>()
   readonly #blocks = new Map<string, Set<string>>()
 
-  constructor(prompt: Dict, nodes: ReadonlyMap<string, FakeNode>, isCached: (id: string) => boolean) {
+  constructor(prompt: Dict, nodes: ReadonlyMap<string, NodeClass>, isCached: (id: string) => boolean) {
     this.#prompt = prompt
     this.#nodes = nodes
     this.#isCached = isCached
@@ -57,7 +57,7 @@ export class PlanList {
   }
 
   /** An output or async node first, then what an output waits for, then what leads there in two, then the first one. */
-  next(busy: ReadonlySet<string>): string | undefined {
+  next(busy: { readonly has: (id: string) => boolean }): string | undefined {
     const ready: Array<string> = []
     for (const [id, waits] of this.#pending) if (waits === 0 && !busy.has(id)) ready.push(id)
     if (ready.length <= 1) return ready[0]

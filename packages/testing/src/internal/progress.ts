@@ -21,7 +21,7 @@ interface Entry {
 const minIntervalMs = 100
 const minPercent = 0.5
 
-export const numberText = (value: number): string => (Number.isInteger(value) ? String(value) : floatText(value))
+const numberText = (value: number): string => (Number.isInteger(value) ? String(value) : floatText(value))
 
 const word = (bytes: Uint8Array, at: number, value: number): void => new DataView(bytes.buffer).setUint32(at, value)
 

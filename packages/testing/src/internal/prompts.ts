@@ -3,6 +3,7 @@ import * as Option from "effect/Option"
 import { hideSecrets, historyAnswer, historyOf, queueAnswer } from "./history.ts"
 import { empty, json, queryInt, type Request, type Response, serverError } from "./http.ts"
 import { findJob, jobDict, type JobQuery, jobsAnswer, poisoned } from "./jobs.ts"
+import { logPrompt } from "./logs.ts"
 import { type Dict, dict, isDict, isList, numeric, type Py, truthy } from "./py.ts"
 import { loadsBytes } from "./pyJson.ts"
 import { isPyError, str, toFloat } from "./pyText.ts"
@@ -48,6 +49,7 @@ const track = (state: State, id: string, number: Py): PromptRecord => {
 }
 
 export const postPrompt = (state: State, request: Request): Response => {
+  logPrompt(state)
   const parsed = loadsBytes(request.body)
   if (Option.isNone(parsed)) return serverError
   const body = parsed.value

@@ -9,15 +9,13 @@ import { floatText } from "./pyText.ts"
 const maxDepth = 990
 
 const number = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y
-const control = /[\u0000-\u001f]/
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
 
 export const encode = (text: string): Uint8Array => encoder.encode(text)
 
 /** The text of a body; none if it is not UTF-8. */
-export const decodeText = (bytes: Uint8Array): Option.Option<string> =>
-  Result.getSuccess(Result.try(() => utf8.decode(bytes)))
+const decodeText = (bytes: Uint8Array): Option.Option<string> => Result.getSuccess(Result.try(() => utf8.decode(bytes)))
 
 const nativeString = (literal: string): string | undefined => {
   const parsed = Result.try((): unknown => JSON.parse(literal))
@@ -197,5 +195,3 @@ export const dumps = (value: Py): Option.Option<string> => Result.getSuccess(Res
 
 /** For values that the server built itself and that hold nothing foreign. */
 export const dumpsSafe = (value: Py): string => write(value)
-
-export const hasControl = (text: string): boolean => control.test(text)

@@ -55,7 +55,7 @@ const floatLiteral = /^[+-]?(?:[0-9]+(?:_[0-9]+)*\.?(?:[0-9]+(?:_[0-9]+)*)?|\.[0
 const floatWord = /^([+-]?)(nan|inf|infinity)$/i
 
 /** Python's int is exact at any size; a `number` is used where it can be. */
-export const narrow = (value: bigint): number | bigint =>
+const narrow = (value: bigint): number | bigint =>
   value >= -9007199254740991n && value <= 9007199254740991n ? Number(value) : value
 
 export const toInt = (value: Py): number | bigint | PyError => {

@@ -1,12 +1,13 @@
 // Which handler answers which path, as aiohttp finds it: every route twice, static files behind them all.
 import { bytes, empty, parseQuery, type Request, type Response, text, unescape } from "./http.ts"
 import * as Introspect from "./introspect.ts"
+import * as Logs from "./logs.ts"
 import * as Prompts from "./prompts.ts"
 import type { State } from "./state.ts"
 import { httpDate } from "./time.ts"
 import { uploadImage, uploadMask } from "./upload.ts"
 import * as Users from "./users.ts"
-import { view, viewMetadata } from "./view.ts"
+import { view } from "./view.ts"
 
 type Handler = (state: State, request: Request) => Response
 
@@ -56,7 +57,7 @@ const routes: ReadonlyArray<Route> = [
   route("POST", "/api/jobs/*/cancel", Prompts.cancelJob, { when: hasCancel }),
   route("GET", "/ws", () => text(400, "No WebSocket UPGRADE hdr: None\n Can \"Upgrade\" only to \"WebSocket\".")),
   route("GET", "/view", view),
-  route("GET", "/view_metadata/*", viewMetadata),
+  route("GET", "/view_metadata/*", Introspect.getModelMetadata),
   route("POST", "/upload/image", uploadImage),
   route("POST", "/upload/mask", uploadMask),
   route("GET", "/object_info", Introspect.getObjectInfo),
@@ -68,6 +69,7 @@ const routes: ReadonlyArray<Route> = [
   route("GET", "/models/*", Introspect.getModelsIn),
   route("GET", "/experiment/models", Introspect.getExperimentModels),
   route("GET", "/experiment/models/*", Introspect.getExperimentModelsIn),
+  route("GET", "/experiment/models/preview/*/*/*", Introspect.getModelPreview),
   route("GET", "/extensions", Introspect.nothing("[]")),
   route("GET", "/workflow_templates", Introspect.nothing("{}")),
   route("GET", "/i18n", Introspect.nothing("{}")),
@@ -86,9 +88,9 @@ const routes: ReadonlyArray<Route> = [
   route("POST", "/userdata/*", Users.postUserdata),
   route("DELETE", "/userdata/*", Users.deleteUserdata),
   route("POST", "/userdata/*/move/*", Users.moveUserdata),
-  route("GET", "/internal/logs", Introspect.getLogs, internal),
-  route("GET", "/internal/logs/raw", Introspect.getRawLogs, internal),
-  route("PATCH", "/internal/logs/subscribe", Introspect.subscribeLogs, internal),
+  route("GET", "/internal/logs", Logs.getLogs, internal),
+  route("GET", "/internal/logs/raw", Logs.getRawLogs, internal),
+  route("PATCH", "/internal/logs/subscribe", Logs.subscribeLogs, internal),
   route("GET", "/internal/folder_paths", Introspect.getFolderPaths, internal),
   route("GET", "/internal/files/*", Introspect.getInternalFiles, internal),
   ...["GET", "POST"].map((method) =>
@@ -138,7 +140,7 @@ export const originAllowed = (state: State, headers: Readonly<Record<string, str
 const corsHeaders = (state: State): Readonly<Record<string, string>> =>
   state.settings.cors === undefined ? {} : {
     "access-control-allow-origin": state.settings.cors,
-    "access-control-allow-methods": "POST, GET, DELETE, PUT, OPTIONS, PATCH",
+    "access-control-allow-methods": `POST, GET, DELETE, PUT, OPTIONS${state.profile.corsPatch ? ", PATCH" : ""}`,
     "access-control-allow-headers": "Content-Type, Authorization",
     "access-control-allow-credentials": "true"
   }
@@ -198,8 +200,8 @@ const answer = (
   headers: Readonly<Record<string, string>>,
   body: Uint8Array
 ): Response => {
-  if (method === "OPTIONS") return empty(200, corsHeaders(state))
   if (!originAllowed(state, headers)) return forbidden
+  if (method === "OPTIONS") return empty(200, corsHeaders(state))
   const { search, segments } = splitTarget(target)
   const found = lookup(state, method, segments)
   if (found.route === undefined) return staticAnswer(method, segments, found.allowed)
@@ -220,6 +222,9 @@ const answer = (
   })
 }
 
+/** Parts of the editor, which browsers are not to keep. */
+const uncached = /(?:\.js|\.css|index\.json)$/
+
 const serverName = "Python/3.11 aiohttp/3.14.5"
 
 /** A whole answer as it goes out: HEAD without its body, every one with length, date and server. */
@@ -231,6 +236,7 @@ export const respond = (
   body: Uint8Array
 ): Response => {
   const given = answer(state, method, target, headers, body)
+  const page = uncached.test(target.split("?", 1)[0] ?? "")
   const noBody = given.status === 204 || given.status === 304
   return {
     status: given.status,
@@ -238,6 +244,7 @@ export const respond = (
       ...given.headers,
       ...(noBody ? {} : { "content-length": String(given.body.length) }),
       ...(method === "OPTIONS" ? {} : corsHeaders(state)),
+      ...(page ? { "cache-control": state.profile.pageCache } : {}),
       date: httpDate(state.settings.epochMs + state.now),
       server: serverName
     },

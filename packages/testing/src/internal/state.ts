@@ -1,5 +1,5 @@
 // Everything that one fake server holds. `step` owns it and changes it in place; nothing in an output points into it.
-import type { FakeNode } from "../FakeNode.ts"
+import type { NodeClass } from "../NodeClass.ts"
 import type { VersionProfile } from "../VersionProfile.ts"
 import type { Files } from "./files.ts"
 import type { Dict, Py } from "./py.ts"
@@ -26,6 +26,11 @@ export type Output =
   | { readonly _tag: "SocketClosed"; readonly conn: number; readonly code: number; readonly reason: string }
   | { readonly _tag: "Crash"; readonly reason: string }
 
+export interface ModelInfo {
+  readonly bytes: number
+  readonly metadata: Readonly<Record<string, string>> | undefined
+}
+
 export interface Settings {
   readonly profile: VersionProfile
   readonly seed: number
@@ -43,7 +48,7 @@ export interface Settings {
   readonly cors: string | undefined
   readonly argv: ReadonlyArray<string>
   readonly ramBytes: number
-  readonly models: ReadonlyMap<string, ReadonlyMap<string, number>>
+  readonly models: ReadonlyMap<string, ReadonlyMap<string, ModelInfo>>
   readonly inputFiles: ReadonlyMap<string, Uint8Array>
   readonly folders: { readonly base: string; readonly source: string }
 }
@@ -102,7 +107,7 @@ export interface NodeRecord {
   outcome: NodeOutcome | undefined
 }
 
-export interface LedgerState {
+interface LedgerState {
   prompts: Array<PromptRecord>
   nodes: Array<NodeRecord>
   dropped: number
@@ -123,23 +128,29 @@ export interface Run {
   readonly open: Set<NodeRecord>
 }
 
-export interface Conn {
+interface Conn {
   readonly id: number
   readonly sid: string
   /** No JSON object has come yet. */
   first: boolean
 }
 
+/** A line of the log with its line end, and when it was written: wall clock, milliseconds. */
+export interface LogLine {
+  readonly at: number
+  readonly text: string
+}
+
 export interface State {
   readonly settings: Settings
   readonly profile: VersionProfile
-  readonly nodes: ReadonlyMap<string, FakeNode>
+  readonly nodes: ReadonlyMap<string, NodeClass>
   readonly files: Files
   now: number
   random: number
   out: Array<Output>
   ledger: LedgerState
-  log: Array<string>
+  log: Array<LogLine>
   /** The process: nothing below outlives it. */
   up: boolean
   boots: number
@@ -172,7 +183,7 @@ export interface State {
 export const wallMs = (state: State): number => Math.floor(state.settings.epochMs + state.now)
 
 /** A number from 0 to 2^32 − 1; the only randomness there is. */
-export const random = (state: State): number => {
+const random = (state: State): number => {
   let x = state.random
   x ^= x << 13
   x ^= x >>> 17
@@ -199,12 +210,4 @@ export const letters = (state: State, count: number): string => {
   let out = ""
   for (let i = 0; i < count; i++) out += lettersOf.charAt(random(state) % lettersOf.length)
   return out
-}
-
-/** Lines that the log endpoints keep. */
-const maxLog = 300
-
-export const log = (state: State, line: string): void => {
-  state.log.push(line)
-  if (state.log.length > maxLog) state.log.shift()
 }

@@ -4,7 +4,7 @@ import { contentType } from "../ImageFile.ts"
 import { inside } from "./files.ts"
 import { empty, json, type Request, type Response, serverError, text } from "./http.ts"
 import { type Dict, dict, Float, isDict, type Py, truthy } from "./py.ts"
-import { loadsBytes } from "./pyJson.ts"
+import { encode, loadsBytes } from "./pyJson.ts"
 import { type State, uuid } from "./state.ts"
 import { fileResponse } from "./view.ts"
 
@@ -68,6 +68,13 @@ const below = (state: State, folder: string): ReadonlyArray<readonly [string, Us
   )
 }
 
+/** The files of a folder stand before those of its subfolders. */
+const filesFirst = (a: string, b: string): number => {
+  const folder = (path: string): string => path.slice(0, path.lastIndexOf("/") + 1)
+  if (folder(a) !== folder(b)) return folder(a) < folder(b) ? -1 : 1
+  return a < b ? -1 : 1
+}
+
 export const listUserdata = (state: State, request: Request): Response => {
   const asked = request.query.get("dir") ?? ""
   if (asked === "") return text(400, "Directory not provided")
@@ -76,7 +83,7 @@ export const listUserdata = (state: State, request: Request): Response => {
   const files = below(state, folder)
   if (files.length === 0) return text(404, "Directory not found")
   const recurse = flag(request, "recurse")
-  const shown = files.filter(([path]) => recurse || !path.includes("/")).toSorted((a, b) => a[0] < b[0] ? -1 : 1)
+  const shown = files.filter(([path]) => recurse || !path.includes("/")).toSorted(([a], [b]) => filesFirst(a, b))
   return json(
     200,
     shown.map(([path, file]): Py => {
@@ -117,23 +124,30 @@ export const listUserdata2 = (state: State, request: Request): Response => {
   ])
 }
 
-const noStore = (path: string): Readonly<Record<string, string>> =>
-  path.endsWith("user.css") || path.endsWith(".js") ? { "cache-control": "no-store" } : {}
-
 const active = new Set(["text/html", "text/javascript", "image/svg+xml"])
 
 export const getUserdata = (state: State, request: Request): Response => {
   const path = inside(request.params[0] ?? "")
   if (path === undefined) return empty(403)
+  const { userdataAttachment } = state.profile
+  const headers = userdataAttachment
+    ? {
+      "x-content-type-options": "nosniff",
+      "content-disposition": path === "user.css" ? "inline" : "attachment"
+    }
+    : {}
   const file = state.userFiles.get(path)
-  if (file === undefined) return empty(404)
+  if (file === undefined) {
+    const folder = below(state, path).length > 0
+    return folder ? empty(403, { ...headers, "content-type": "application/octet-stream" }) : empty(404)
+  }
   const type = contentType(path)
-  if (!state.profile.userdataAttachment) return fileResponse(request, file, type, noStore(path))
-  return fileResponse(request, file, active.has(type) ? "application/octet-stream" : type, {
-    "x-content-type-options": "nosniff",
-    "content-disposition": path === "user.css" ? "inline" : "attachment",
-    ...noStore(path)
-  })
+  return fileResponse(
+    request,
+    file,
+    userdataAttachment && active.has(type) ? "application/octet-stream" : type,
+    headers
+  )
 }
 
 /** Files beyond this are refused with 500, as a full disk would be. */
@@ -144,8 +158,7 @@ const store = (state: State, request: Request, path: string, bytes: Uint8Array, 
   if (state.userFiles.size >= maxUserFiles && !state.userFiles.has(path)) return serverError
   const file = { bytes, created, modified: now }
   state.userFiles.set(path, file)
-  const answer = json(200, flag(request, "full_info") ? info(state, path, file) : path)
-  return { ...answer, headers: { ...answer.headers, ...noStore(path) } }
+  return json(200, flag(request, "full_info") ? info(state, path, file) : path)
 }
 
 export const postUserdata = (state: State, request: Request): Response => {
@@ -153,7 +166,8 @@ export const postUserdata = (state: State, request: Request): Response => {
   if (name.includes("\0")) return serverError
   const path = inside(name)
   if (path === undefined) return empty(403)
-  if (path === "" || path.split("/").some((part) => part.length > 255)) return text(400, "Invalid filename")
+  if (path === "") return text(400, "Invalid filename")
+  if (path.split("/").some((part) => encode(part).length > 255)) return empty(400)
   if (request.query.get("overwrite") === "false" && state.userFiles.has(path)) return text(409, "File already exists")
   return store(state, request, path, request.body.slice(), state.settings.epochMs + state.now)
 }

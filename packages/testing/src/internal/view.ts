@@ -4,6 +4,7 @@ import { contentType, decodePng, encodeJpeg, encodePng } from "../ImageFile.ts"
 import { channel, fromSamples, rgb, type Samples } from "../Picture.ts"
 import { annotated, type FolderType, inside } from "./files.ts"
 import { bytes, empty, type Request, type Response, serverError } from "./http.ts"
+import { encode } from "./pyJson.ts"
 import type { State } from "./state.ts"
 import { httpDate } from "./time.ts"
 
@@ -62,7 +63,10 @@ export const fileResponse = (
   return { status: 200, headers: { ...dated, "accept-ranges": "bytes" }, body: file.bytes.slice() }
 }
 
-/** Types that a browser would run are given as attachments of no type. */
+/** Types that a browser would run are given without a type. */
+const pages = new Set(["text/html", "text/javascript", "text/css"])
+
+/** Newer releases give these as attachments. */
 const dangerous = new Set(["text/html", "text/javascript", "text/css", "image/svg+xml", "application/xml", "text/xml"])
 
 /** The folder, the path in it and the name that a query asks for; a number is the refusal's status. */
@@ -80,12 +84,16 @@ export const locate = (request: Request): { type: FolderType; path: string; name
   return { type, path: folder === "" ? base : `${folder}/${base}`, name: base }
 }
 
+/** Text as its UTF-8 bytes, which is how a header carries it: clients see Latin-1. */
+const headerText = (text: string): string => Array.from(encode(text), (byte) => String.fromCharCode(byte)).join("")
+
 export const view = (state: State, request: Request): Response => {
   const at = locate(request)
   if (typeof at === "number") return empty(at)
   const file = state.files.get(at.type, at.path)
   if (Option.isNone(file)) return empty(404)
-  const disposition = { "content-disposition": `filename="${at.name}"` }
+  const filename = `filename="${headerText(at.name)}"`
+  const disposition = { "content-disposition": filename }
   const preview = request.query.get("preview")
   const wanted = request.query.get("channel")
   if (preview !== undefined || (wanted !== undefined && wanted !== "rgba")) {
@@ -107,16 +115,17 @@ export const view = (state: State, request: Request): Response => {
       return bytes(200, "image/png", encodePng(shown, 0), disposition)
     }
   }
-  const type = contentType(at.name)
+  const found = contentType(at.name)
+  const type = pages.has(found) ? "application/octet-stream" : found
   const nosniff = state.profile.nosniff ? { "x-content-type-options": "nosniff" } : {}
-  if (state.profile.nosniff && dangerous.has(type)) {
-    return fileResponse(request, file.value, "application/octet-stream", {
+  if (state.profile.nosniff && dangerous.has(found)) {
+    const shown = found === "image/svg+xml" && request.headers["sec-fetch-dest"] === "image"
+    return fileResponse(request, file.value, shown ? type : "application/octet-stream", {
       ...nosniff,
-      "content-disposition": `attachment; filename="${at.name}"`
+      vary: "Sec-Fetch-Dest",
+      "cache-control": "no-store",
+      "content-disposition": shown ? filename : `attachment; ${filename}`
     })
   }
   return fileResponse(request, file.value, type, { ...nosniff, ...disposition })
 }
-
-/** The header of a safetensors file that was given as bytes; nothing is known of models that have only a size. */
-export const viewMetadata = (_state: State, _request: Request): Response => empty(404)

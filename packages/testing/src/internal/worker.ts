@@ -1,5 +1,6 @@
 // The one worker thread: takes prompts in order, lets their runs go on when their time has come, writes history.
-import { begin, type Result } from "./execute.ts"
+import { begin } from "./execute.ts"
+import type { Result } from "./execution.ts"
 import { crash, killWorker } from "./lifecycle.ts"
 import { dict } from "./py.ts"
 import { quote } from "./pyJson.ts"

@@ -1,23 +1,32 @@
 // The nodes of the recordings, defined by what the recordings show of them.
-import { FakeNode, Picture, Plan } from "@effect-comfyui/testing"
+import { NodeClass, Picture, Plan } from "@effect-comfyui/testing"
 import * as Option from "effect/Option"
 
-const value = FakeNode.link("*", Option.some)
+const value = NodeClass.link("*", Option.some)
 const info = { module: "custom_nodes.rec_nodes", category: "rec" }
 const text = (
   of: unknown
-): string => (of === true ? "True" : of === false ? "False" : of === null ? "None" : String(of))
+): string =>
+  of === true
+    ? "True"
+    : of === false
+    ? "False"
+    : of === null
+    ? "None"
+    : Array.isArray(of)
+    ? `[${of.map(text).join(", ")}]`
+    : String(of)
 const show = (of: unknown) => Plan.returns([of], { ui: { text: [text(of)] } })
 
-const source = FakeNode.define({
+const source = NodeClass.define({
   class: "RecSource",
-  required: { seed: FakeNode.int({ default: 0, min: 0, max: 18446744073709551615n }) },
+  required: { seed: NodeClass.int({ default: 0, min: 0, max: 18446744073709551615n }) },
   outputs: ["INT"],
   info,
   run: ({ seed }) => Plan.returns([seed])
 })
 
-const pass = FakeNode.define({
+const pass = NodeClass.define({
   class: "RecPass",
   required: { value },
   outputs: ["*"],
@@ -25,7 +34,7 @@ const pass = FakeNode.define({
   run: ({ value }) => Plan.returns([value])
 })
 
-const out = FakeNode.define({
+const out = NodeClass.define({
   class: "RecOut",
   required: { value },
   outputs: ["*"],
@@ -34,7 +43,7 @@ const out = FakeNode.define({
   run: ({ value }) => show(value)
 })
 
-const silentOut = FakeNode.define({
+const silentOut = NodeClass.define({
   class: "RecSilentOut",
   required: { value },
   outputNode: true,
@@ -42,13 +51,13 @@ const silentOut = FakeNode.define({
   run: () => Plan.returns([])
 })
 
-const sleep = FakeNode.define({
+const sleep = NodeClass.define({
   class: "RecSleep",
   required: {
     value,
-    seconds: FakeNode.float({ default: 1, min: 0n, max: 600n }),
-    interruptible: FakeNode.boolean({ default: true }),
-    progress: FakeNode.boolean({ default: false })
+    seconds: NodeClass.float({ default: 1, min: 0n, max: 600n }),
+    interruptible: NodeClass.boolean({ default: true }),
+    progress: NodeClass.boolean({ default: false })
   },
   outputs: ["*"],
   info,
@@ -60,15 +69,15 @@ const sleep = FakeNode.define({
     })
 })
 
-const preview = FakeNode.define({
+const preview = NodeClass.define({
   class: "RecPreview",
   required: {
     value,
-    steps: FakeNode.int({ default: 3 }),
-    ms: FakeNode.int({ default: 30 }),
-    size: FakeNode.int({ default: 24 }),
-    format: FakeNode.combo(["JPEG", "PNG"]),
-    noise: FakeNode.boolean({ default: false })
+    steps: NodeClass.int({ default: 3 }),
+    ms: NodeClass.int({ default: 30 }),
+    size: NodeClass.int({ default: 24 }),
+    format: NodeClass.combo(["JPEG", "PNG"]),
+    noise: NodeClass.boolean({ default: false })
   },
   outputs: ["*"],
   info,
@@ -96,18 +105,19 @@ const raises: Record<string, readonly [string, string]> = {
   surrogate: ["ValueError", "bad name \udc80"]
 }
 
-const raise = FakeNode.define({
+const raise = NodeClass.define({
   class: "RecRaise",
-  required: { value, kind: FakeNode.string({ default: "value" }) },
+  required: { value, kind: NodeClass.string({ default: "value" }) },
   outputs: ["*"],
   info,
   run: ({ kind }) => {
+    if (kind === "systemexit") return Plan.ends({ _tag: "KillWorker" })
     const [type, message] = raises[kind] ?? ["Exception", kind]
     return Plan.raises(type, message)
   }
 })
 
-const outOfMemory = FakeNode.define({
+const outOfMemory = NodeClass.define({
   class: "RecOOM",
   required: { value },
   outputs: ["*"],
@@ -115,14 +125,14 @@ const outOfMemory = FakeNode.define({
   run: () => Plan.outOfMemory()
 })
 
-const notANumber = FakeNode.define({
+const notANumber = NodeClass.define({
   class: "RecNaN",
-  required: { value, size: FakeNode.float({ default: 1 }) },
+  required: { value, size: NodeClass.float({ default: 1 }) },
   outputs: ["*"],
   outputNode: true,
   info,
-  run: ({ value }) =>
-    Plan.returns([value], {
+  run: () =>
+    Plan.returns([Number.NaN], {
       ui: {
         numbers: [
           Number.NaN,
@@ -132,7 +142,7 @@ const notANumber = FakeNode.define({
           -9223372036854775808n,
           9007199254740993n,
           Infinity,
-          FakeNode.asFloat(1),
+          NodeClass.asFloat(1),
           1e-320
         ],
         nested: [{ loss: Number.NaN, seed: 18446744073709551615n, text: "NaN, Infinity \" -Infinity" }]
@@ -140,9 +150,9 @@ const notANumber = FakeNode.define({
     })
 })
 
-const sendText = FakeNode.define({
+const sendText = NodeClass.define({
   class: "RecText",
-  required: { value, text: FakeNode.string(), broadcast: FakeNode.boolean({ default: false }) },
+  required: { value, text: NodeClass.string(), broadcast: NodeClass.boolean({ default: false }) },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -153,9 +163,9 @@ const sendText = FakeNode.define({
     })
 })
 
-const waitThenOut = FakeNode.define({
+const waitThenOut = NodeClass.define({
   class: "RecOutputAfterWait",
-  required: { value, seconds: FakeNode.float({ default: 1 }) },
+  required: { value, seconds: NodeClass.float({ default: 1 }) },
   outputs: ["*"],
   outputNode: true,
   info,
@@ -163,16 +173,16 @@ const waitThenOut = FakeNode.define({
     Plan.returns([value], { ui: { text: [text(value)] }, steps: [Plan.wait(seconds * 1000)] })
 })
 
-const exit = FakeNode.define({
+const exit = NodeClass.define({
   class: "RecHardExit",
-  required: { value, code: FakeNode.int({ default: 1 }) },
+  required: { value, code: NodeClass.int({ default: 1 }) },
   outputs: ["*"],
   outputNode: true,
   info,
   run: () => Plan.ends({ _tag: "Exit" })
 })
 
-const bytesUi = FakeNode.define({
+const bytesUi = NodeClass.define({
   class: "RecBytesUi",
   required: { value },
   outputs: ["*"],
@@ -181,7 +191,7 @@ const bytesUi = FakeNode.define({
   run: ({ value }) => Plan.returns([value], { ui: { data: [new Uint8Array(2)] } })
 })
 
-const crashPublish = FakeNode.define({
+const crashPublish = NodeClass.define({
   class: "RecCrashPublish",
   required: { value },
   outputs: ["*"],
@@ -193,7 +203,7 @@ const crashPublish = FakeNode.define({
     })
 })
 
-const secret = FakeNode.define({
+const secret = NodeClass.define({
   class: "RecSecret",
   required: { value },
   outputs: ["*"],
@@ -202,14 +212,149 @@ const secret = FakeNode.define({
   run: ({ value }, context) =>
     Plan.returns([value], {
       ui: {
-        text: ["auth_token_comfy_org", "api_key_comfy_org"].map((key) => String(context.secrets.get(key)?.length ?? 0))
+        text: ["api_key_comfy_org", "auth_token_comfy_org"].map((key) => String(context.secrets.get(key)?.length ?? 0))
       }
     })
 })
 
-const blocker = FakeNode.define({
+const customEvent = NodeClass.define({
+  class: "RecCustomEvent",
+  required: { value, mode: NodeClass.string({ default: "plain" }) },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ mode, value }) => {
+    const event = (type: string, data: unknown, to: Plan.Audience = "everyone"): Plan.Step => ({
+      _tag: "Event",
+      type,
+      data,
+      to
+    })
+    const binary = (bytes: Uint8Array): Plan.Step => ({ _tag: "Binary", bytes, to: "everyone" })
+    const plain = [
+      event("rec.custom", { value: text(value), for: "all" }),
+      event("rec.custom", { value: text(value), for: "client" }, "client")
+    ]
+    const odd = [
+      event("rec.null", null),
+      event("rec.text", "just text"),
+      event("rec.list", [1, 2, Number.NaN]),
+      event("status", { odd: true }),
+      binary(Buffer.from("\0\0\0\x63\0\0\0\x01unknown binary event")),
+      binary(Buffer.from("\0\0\0\x01"))
+    ]
+    return Plan.returns([value], { ui: { text: [text(value)] }, steps: mode === "odd" ? [...plain, ...odd] : plain })
+  }
+})
+
+const written = [
+  "a.png",
+  "sub dir/ä b#1.png",
+  "clip.mp4",
+  "clip.png",
+  "anim.gif",
+  "s.flac",
+  "mesh.glb",
+  "note.txt",
+  "page.html"
+]
+const saved = (filename: string, subfolder = "") => ({ filename, subfolder, type: "output" })
+
+const many = NodeClass.define({
+  class: "RecMany",
+  required: { value, number: NodeClass.boolean({ default: false }) },
+  outputs: ["*"],
+  outputNode: true,
+  info,
+  run: ({ number, value }) =>
+    Plan.returns([value], {
+      steps: written.map((path): Plan.Step => ({
+        _tag: "File",
+        folder: "output",
+        path,
+        bytes: new TextEncoder().encode(`rec ${path}`)
+      })),
+      ui: {
+        images: [saved("a.png"), { ...saved("ä b#1.png", "sub dir"), extra: 1 }],
+        animated: [true],
+        gifs: [
+          {
+            ...saved("clip.mp4"),
+            format: "video/h264-mp4",
+            frame_rate: NodeClass.asFloat(8),
+            workflow: "clip.png",
+            fullpath: "/data/output/clip.mp4"
+          },
+          { ...saved("anim.gif"), format: "image/gif" }
+        ],
+        audio: [saved("s.flac")],
+        "3d": [saved("mesh.glb")],
+        result: ["mesh.glb", null, { position: { x: 1, y: 2, z: 3 } }],
+        text: ["one", "two"],
+        files: [saved("note.txt"), saved("page.html")],
+        string: "not a list",
+        flag: [true, false, null],
+        map: { k: 1 },
+        empty: [],
+        ...number ? { number: 5 } : {}
+      }
+    })
+})
+
+const asyncSleep = NodeClass.define({
+  class: "TestSleep",
+  required: { value, seconds: NodeClass.float({ default: 1, min: 0, max: 9999, step: 0.01 }) },
+  hidden: { unique_id: "UNIQUE_ID" },
+  outputs: ["*"],
+  async: true,
+  info,
+  run: ({ seconds, value }) =>
+    Plan.returns([value], {
+      steps: Array.from({ length: Math.round(seconds * 100) }, (_, step): ReadonlyArray<Plan.Step> => [
+        { _tag: "Progress", value: step / 100 + 1e-7, max: seconds },
+        Plan.wait(10)
+      ]).flat()
+    })
+})
+
+const asyncError = NodeClass.define({
+  class: "TestAsyncError",
+  required: { value, error_after: NodeClass.float({ default: 1, min: 0, max: 10, step: 0.01 }) },
+  outputs: ["*"],
+  async: true,
+  info,
+  run: ({ error_after }) =>
+    Plan.raises("RuntimeError", "Intentional async execution error for testing", {
+      steps: [Plan.wait(error_after * 1000)]
+    })
+})
+
+const stubImage = NodeClass.define({
+  class: "StubImage",
+  required: {
+    content: NodeClass.combo(["WHITE", "BLACK", "NOISE"]),
+    height: NodeClass.int({ default: 512 }),
+    width: NodeClass.int({ default: 512 }),
+    batch_size: NodeClass.int({ default: 1 })
+  },
+  outputs: ["IMAGE"],
+  info,
+  run: ({ batch_size, content, height, width }) =>
+    Plan.returns([Picture.solid(Number(width), Number(height), Number(batch_size), content === "WHITE" ? 0xffffff : 0)])
+})
+
+const average = NodeClass.define({
+  class: "TestVariadicAverage",
+  required: { input1: NodeClass.image() },
+  optional: { input2: NodeClass.image() },
+  outputs: ["IMAGE"],
+  info,
+  run: ({ input1, input2 }) => Plan.returns([input2 === undefined ? input1 : Picture.mix(input1, input2, 0.5)])
+})
+
+const blocker = NodeClass.define({
   class: "TestExecutionBlocker",
-  required: { input: value, block: FakeNode.boolean(), verbose: FakeNode.boolean() },
+  required: { input: value, block: NodeClass.boolean(), verbose: NodeClass.boolean() },
   outputs: ["*"],
   info,
   run: ({ block, input, verbose }) =>
@@ -218,7 +363,7 @@ const blocker = FakeNode.define({
       : Plan.returns([input])
 })
 
-export const recNodes: ReadonlyArray<FakeNode.FakeNode> = [
+export const recNodes: ReadonlyArray<NodeClass.NodeClass> = [
   source,
   pass,
   out,
@@ -234,5 +379,11 @@ export const recNodes: ReadonlyArray<FakeNode.FakeNode> = [
   bytesUi,
   crashPublish,
   secret,
+  customEvent,
+  many,
+  asyncSleep,
+  asyncError,
+  stubImage,
+  average,
   blocker
 ]

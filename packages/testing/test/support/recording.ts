@@ -33,6 +33,8 @@ export type Line =
 export const parseLines = (text: string): Array<Line> =>
   text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line))
 
+const decoder = new TextDecoder()
+
 type Json = string | boolean | null | ReadonlyArray<Json> | { readonly [key: string]: Json }
 
 const token = /"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|NaN|-?Infinity/g
@@ -68,14 +70,21 @@ const figures = new Set([
   "created"
 ])
 
-const number = /^#-?[0-9]+$/
+const time = /^(?:#-?[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+)$/
+
+/** Pictures as printed, and in lines of the log tracebacks and how long a prompt took. */
+const levelText = (text: string): string => {
+  if (text.startsWith("tensor(")) return "<tensor>"
+  const traceback = text.indexOf("Traceback (most recent call last):")
+  return (traceback < 0 ? text : `${text.slice(0, traceback)}<traceback>`).replace(/in [0-9.]+ seconds/, "in <time>")
+}
 
 /** A value with times, figures and tracebacks levelled, sets sorted and keys in one order. */
 const level = (value: Json, key: string): Json => {
-  if (times.has(key)) return typeof value === "string" && number.test(value) ? "<time>" : value
+  if (times.has(key)) return typeof value === "string" && time.test(value) ? "<time>" : value
   if (figures.has(key)) return "<figure>"
   if (key === "traceback") return isList(value) && value.length > 0 ? "<traceback>" : value
-  if (typeof value === "string") return value.startsWith("tensor(") ? "<tensor>" : value
+  if (typeof value === "string") return levelText(value)
   if (isList(value)) {
     const items = value.map((item) => level(item, ""))
     const [, , , , outputs] = items
@@ -93,8 +102,44 @@ const level = (value: Json, key: string): Json => {
 const sorted = (items: ReadonlyArray<Json>): ReadonlyArray<Json> =>
   items.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
 
+/** How many jobs a server knows: also those of earlier cases, where these were not cleared. */
+const withoutTotals = (value: Json): Json => {
+  const pages = isObject(value) ? value["pagination"] : undefined
+  return isObject(value) && isObject(pages)
+    ? { ...value, pagination: { ...pages, total: "<total>", has_more: "<more>" } }
+    : value
+}
+
 /** A text that two bodies or frames share exactly if nothing that counts differs. */
-export const canonical = (text: string): string => {
+export const canonical = (text: string, shared = false): string => {
   const value = read(text)
-  return value === undefined ? text : JSON.stringify(level(value, ""))
+  if (value === undefined) return text
+  return JSON.stringify(level(shared ? withoutTotals(value) : value, ""))
+}
+
+/** A frame of the queue or of the log: sent beside those of a run, by other threads. */
+export const isAside = (frame: string): boolean =>
+  /^\{"data":(?:\{(?:"sid":"[^"]*",)?"status":|.*"type":"logs"\}$)/.test(frame)
+
+/** Progress of a node that counts seconds: how often and how far is the clock's matter. */
+export const isFraction = (frame: string): boolean =>
+  /^\{"type": "progress(?:_state)?"/.test(frame) &&
+  /"value": (?![01]\.0\b)[0-9]+(?:\.[0-9]*)?(?:e-[0-9]+)?, "max": [0-9]*\.[0-9]*[1-9]/.test(frame)
+
+/** A binary frame as text: its layout and kind of picture, not its pixels. */
+export const describeBinary = (bytes: Uint8Array): string => {
+  if (bytes.length < 4) return `binary ${Buffer.from(bytes).toString("hex")}`
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const kind = view.getUint32(0)
+  const image = (at: number): string => {
+    const head = Buffer.from(bytes.subarray(at, at + 3)).toString("hex")
+    return head === "ffd8ff" ? "<jpeg>" : head === "89504e" ? "<png>" : `<${bytes.length - at} bytes>`
+  }
+  if (kind === 1 && bytes.length >= 8) return `preview ${view.getUint32(4)} ${image(8)}`
+  if (kind === 4 && bytes.length >= 8) {
+    const length = view.getUint32(4)
+    return `preview ${canonical(decoder.decode(bytes.subarray(8, 8 + length)))} ${image(8 + length)}`
+  }
+  if (kind === 3 && bytes.length >= 8) return `text ${decoder.decode(bytes.subarray(4))}`
+  return `binary ${Buffer.from(bytes).toString("hex")}`
 }
