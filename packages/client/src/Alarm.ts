@@ -2,7 +2,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import type * as Scope from "effect/Scope"
 import { readTime } from "./internal/time.ts"
 
 /** Waits by the latch that ends them; at most one each. */
@@ -12,9 +11,12 @@ export interface Alarm {
   readonly clear: (latch: Latch.Latch) => void
 }
 
-/** An alarm that ends with its scope. Without waits it sleeps without a timer. */
-export const make: Effect.Effect<Alarm, never, Scope.Scope> = Effect.gen(function*() {
+/** An alarm whose fiber is forked by its owner, and ends with it. Until the first wait there is no fiber, and without waits no timer. */
+export const make = Effect.fnUntraced(function*(
+  fork: (effect: Effect.Effect<never>) => unknown
+): Effect.fn.Return<Alarm> {
   const clock = yield* Clock.Clock
+  let running = false
   const waits = new Map<Latch.Latch, number>()
   const earlier = Latch.makeUnsafe(false)
   let target = Number.POSITIVE_INFINITY
@@ -34,12 +36,13 @@ export const make: Effect.Effect<Alarm, never, Scope.Scope> = Effect.gen(functio
       ? Latch.await(earlier)
       : Effect.timeoutOption(Latch.await(earlier), Math.max(1, Math.ceil(target - readTime(clock).now)))
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(sleep, Effect.sync(ring))))
-
   return {
     set: (latch, at) => {
       waits.set(latch, at)
       if (at < target) earlier.openUnsafe()
+      if (running) return
+      running = true
+      fork(Effect.forever(Effect.andThen(sleep, Effect.sync(ring))))
     },
     clear: (latch) => {
       waits.delete(latch)

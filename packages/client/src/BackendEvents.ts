@@ -17,12 +17,18 @@ export interface BackendEvents {
 /** What waits for a slow listener; beyond it the oldest go. */
 const capacity = 1_024
 
-export const make: Effect.Effect<BackendEvents> = Effect.gen(function*() {
-  const hub = yield* PubSub.sliding<BackendEvent>(capacity)
+export const make: Effect.Effect<BackendEvents> = Effect.sync(() => {
+  // Made for the first listener: its ring is a good part of what an idle client holds.
+  let hub: PubSub.PubSub<BackendEvent> | undefined
   let listeners = 0
   const listening = Effect.acquireRelease(
-    Effect.sync(() => {
+    Effect.suspend(() => {
       listeners++
+      if (hub !== undefined) return Effect.succeed(hub)
+      return Effect.tap(PubSub.sliding<BackendEvent>(capacity), (made) =>
+        Effect.sync(() => {
+          hub = made
+        }))
     }),
     () =>
       Effect.sync(() => {
@@ -30,9 +36,10 @@ export const make: Effect.Effect<BackendEvents> = Effect.gen(function*() {
       })
   )
   return {
-    events: Stream.unwrap(Effect.as(listening, Stream.fromPubSub(hub))),
+    events: Stream.unwrap(Effect.map(listening, Stream.fromPubSub)),
     isObserved: () => listeners > 0,
-    publish: (events) => listeners > 0 ? Effect.asVoid(PubSub.publishAll(hub, events)) : Effect.void
+    publish: (events) =>
+      hub !== undefined && listeners > 0 ? Effect.asVoid(PubSub.publishAll(hub, events)) : Effect.void
   }
 })
 

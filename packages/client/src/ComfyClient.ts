@@ -187,10 +187,10 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Shape, BaseUrlError, Scope.Scope | HttpClient | WebSocketConstructor> {
   const clock = yield* Clock.Clock
-  const alarm = yield* Alarm.make
   const http = yield* ComfyHttp.make(options)
   const id = BackendId.make(options.id ?? http.baseUrl)
   const fork = yield* FiberSet.makeRuntime()
+  const alarm = yield* Alarm.make(fork)
   const hub = yield* BackendEvents.make
   const runs = Runs.make()
   const files = Files.make(http, {
@@ -206,7 +206,7 @@ export const make = Effect.fnUntraced(function*(
       fork(hub.publish([{ _tag: "Restarted", epoch }, { _tag: "CapabilitiesChanged" }]))
     }
   })
-  const linkState = yield* Observable.make<Link.LinkState>({ _tag: "Connecting" })
+  const linkState = Observable.make<Link.LinkState>({ _tag: "Connecting" })
   const settled = yield* Deferred.make<void>()
   let negotiated = false
 
@@ -215,7 +215,7 @@ export const make = Effect.fnUntraced(function*(
     listener: {
       changed: (state) => {
         if (state._tag !== "Connecting") Deferred.doneUnsafe(settled, Effect.void)
-        fork(linkState.set(state))
+        linkState.set(state)
       },
       up: ({ generation }) => {
         negotiated = false
@@ -242,7 +242,7 @@ export const make = Effect.fnUntraced(function*(
   const host = yield* RunHost.make({
     backend: id,
     runs,
-    watch: { ...RunWatch.defaults, ...options.watch },
+    watch: options.watch === undefined ? RunWatch.defaults : { ...RunWatch.defaults, ...options.watch },
     context: {
       clock,
       alarm,

@@ -16,6 +16,7 @@ import * as HttpPrompts from "./HttpPrompts.ts"
 import * as HttpServer from "./HttpServer.ts"
 import * as HttpTransport from "./HttpTransport.ts"
 import * as HttpUsers from "./HttpUsers.ts"
+import { lazy } from "./internal/lazy.ts"
 
 /** Where the server is and how long to wait for it. */
 export interface HttpOptions {
@@ -38,12 +39,12 @@ export interface HttpOptions {
 }
 
 /** The calls, by what they are about. All fail with {@link ComfyHttpError}. */
-export interface Shape
-  extends HttpPrompts.HttpPrompts, HttpFiles.HttpFiles, HttpServer.HttpServer, Pick<HttpUsers.HttpUsers, "users">
-{
+export interface Shape extends HttpPrompts.HttpPrompts, HttpFiles.HttpFiles {
   /** Origin and prefix, without secrets. */
   readonly baseUrl: string
-  /** Settings and files of a user. */
+  /** What the server is, knows and logs. */
+  readonly server: HttpServer.HttpServer
+  /** Users, and their settings and files. */
   readonly user: HttpUsers.HttpUsers
   readonly assets: HttpAssets.HttpAssets
   /** Requests to endpoints that this library does not know: prefix, credentials and limits apply. */
@@ -72,14 +73,22 @@ export const make = Effect.fnUntraced(function*(
     retry: options.retry ?? retryTwice
   })
   const call = HttpCall.make(transport, options.headersTimeout ?? Defaults.http.headersTimeout)
-  const user = HttpUsers.make(call)
+  // Dozens of calls that most clients never make: a fleet's worth of idle clients should not hold them.
+  const server = lazy(() => HttpServer.make(call, options.objectInfoTimeout ?? Defaults.http.objectInfoTimeout))
+  const user = lazy(() => HttpUsers.make(call))
+  const assets = lazy(() => HttpAssets.make(call))
   return {
     ...HttpPrompts.make(call, options.promptTimeout ?? Defaults.http.promptTimeout),
     ...HttpFiles.make(call),
-    ...HttpServer.make(call, options.objectInfoTimeout ?? Defaults.http.objectInfoTimeout),
-    users: user.users,
-    user,
-    assets: HttpAssets.make(call),
+    get server() {
+      return server()
+    },
+    get user() {
+      return user()
+    },
+    get assets() {
+      return assets()
+    },
     baseUrl: BaseUrl.format(base),
     call
   }

@@ -130,30 +130,39 @@ const numberHeader = (answer: Answer, name: string): number | null => {
   return Number.isSafeInteger(value) && value >= 0 ? value : null
 }
 
+/** Sends a file and answers the server's name for it. */
+const send = Effect.fn("comfy.upload")(function*(http: HttpFiles, upload: Upload, at: Place, original?: FileRef) {
+  const boundary = `effect-comfyui-${yield* makeUuid}`
+  const form = multipart.body({
+    boundary,
+    field: "image",
+    filename: at.filename,
+    content: at.content,
+    fields: {
+      type: upload.type ?? "input",
+      subfolder: at.subfolder,
+      ...(at.overwrite ? { overwrite: "true" } : {}),
+      ...(original === undefined ? {} : { original_ref: Json.stringify({ ...original }) })
+    }
+  })
+  const request = original === undefined ? http.uploadImage(form) : http.uploadMask(form)
+  const answer = yield* Effect.mapError(request, fromHttp(at.filename))
+  const ref: FileRef = { filename: answer.name, subfolder: answer.subfolder ?? "", type: answer.type ?? "input" }
+  return ref
+})
+
+/** Opens a file from an offset on. */
+const open = Effect.fn("comfy.download")(function*(http: HttpFiles, file: FileRef, offset: number) {
+  return yield* Effect.mapError(
+    http.view(file, offset === 0 ? {} : { range: `bytes=${offset}-` }),
+    fromHttp(file.filename)
+  )
+})
+
 /** Files over the endpoints of one server. */
 export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
   /** Insertion order is age: the oldest go first. */
   const known = new Map<string, Deferred.Deferred<FileRef | undefined, FilesError>>()
-
-  const send = Effect.fn("comfy.upload")(function*(upload: Upload, at: Place, original?: FileRef) {
-    const boundary = `effect-comfyui-${yield* makeUuid}`
-    const form = multipart.body({
-      boundary,
-      field: "image",
-      filename: at.filename,
-      content: at.content,
-      fields: {
-        type: upload.type ?? "input",
-        subfolder: at.subfolder,
-        ...(at.overwrite ? { overwrite: "true" } : {}),
-        ...(original === undefined ? {} : { original_ref: Json.stringify({ ...original }) })
-      }
-    })
-    const request = original === undefined ? http.uploadImage(form) : http.uploadMask(form)
-    const answer = yield* Effect.mapError(request, fromHttp(at.filename))
-    const ref: FileRef = { filename: answer.name, subfolder: answer.subfolder ?? "", type: answer.type ?? "input" }
-    return ref
-  })
 
   const remember = (key: string, answer: Deferred.Deferred<FileRef | undefined, FilesError>) => {
     known.set(key, answer)
@@ -168,14 +177,14 @@ export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
   const upload = Effect.fnUntraced(function*(wish: Upload): Effect.fn.Return<FileRef, FilesError> {
     const at = yield* place(wish, options.maxHashedBytes)
     const { key } = at
-    if (key === undefined) return yield* send(wish, at)
+    if (key === undefined) return yield* send(http, wish, at)
     for (let before = known.get(key); before !== undefined; before = known.get(key)) {
       const ref = yield* Deferred.await(before)
       if (ref !== undefined) return ref
     }
     const answer = Deferred.makeUnsafe<FileRef | undefined, FilesError>()
     remember(key, answer)
-    return yield* send(wish, at).pipe(
+    return yield* send(http, wish, at).pipe(
       Effect.onExit((exit) => {
         if (exit._tag === "Failure") known.delete(key)
         return Deferred.done(
@@ -187,7 +196,7 @@ export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
   })
 
   const uploadMask = (wish: MaskUpload): Effect.Effect<FileRef, FilesError> =>
-    Effect.flatMap(place(wish, options.maxHashedBytes), (at) => send(wish, at, wish.original))
+    Effect.flatMap(place(wish, options.maxHashedBytes), (at) => send(http, wish, at, wish.original))
 
   /** Bytes from `offset` on; what breaks off is asked for again from where it broke. */
   const rest = (
@@ -203,7 +212,7 @@ export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
       const truncated = () => failure({ _tag: "Truncated", name, expectedBytes: state.size, receivedBytes: received })
       const again = Stream.unwrap(Effect.suspend(() =>
         Effect.map(
-          open(file, received),
+          open(http, file, received),
           (next) =>
             sameFile(next, state, received)
               ? rest(file, next, { ...state, offset: received }, tries - 1)
@@ -225,21 +234,15 @@ export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
       )
     })
 
-  const open = (file: FileRef, offset: number): Effect.Effect<Answer, FilesError> =>
-    Effect.mapError(
-      http.view(file, offset === 0 ? {} : { range: `bytes=${offset}-` }),
-      fromHttp(file.filename)
-    )
-
-  const download = Effect.fn("comfy.download")(function*(file: FileRef): Effect.fn.Return<Download, FilesError> {
-    const answer = yield* open(file, 0)
-    const sizeBytes = numberHeader(answer, "content-length")
-    return {
-      sizeBytes,
-      contentType: answer.headers["content-type"] ?? null,
-      bytes: rest(file, answer, { offset: 0, size: sizeBytes, tag: answer.headers["etag"] }, options.tries)
-    }
-  })
+  const download = (file: FileRef): Effect.Effect<Download, FilesError> =>
+    Effect.map(open(http, file, 0), (answer) => {
+      const sizeBytes = numberHeader(answer, "content-length")
+      return {
+        sizeBytes,
+        contentType: answer.headers["content-type"] ?? null,
+        bytes: rest(file, answer, { offset: 0, size: sizeBytes, tag: answer.headers["etag"] }, options.tries)
+      }
+    })
 
   return {
     upload,

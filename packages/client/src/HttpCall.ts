@@ -77,15 +77,17 @@ export const make = (transport: HttpTransport, headersTimeout: Duration.Input): 
     const method = options.method ?? "GET"
     return { method, path, timeout: headersTimeout, idempotent: method === "GET" || method === "HEAD", ...options }
   }
-  const typed: HttpCall["typed"] = (codec, path, options) => {
-    const asked = request(path, options)
-    return Effect.flatMap(transport.text(asked), (text) => {
-      const decoded = codec.decodeText(text)
-      if (Result.isSuccess(decoded)) return Effect.succeed(decoded.success)
-      const { excerpt, expected, path } = decoded.failure
-      return Effect.fail(violation(asked, `${codec.name}: ${expected} at ${path.join("/") || "the root"}`, excerpt))
+  // Suspended: a client has forty of these as values, and most clients never use most of them.
+  const typed: HttpCall["typed"] = (codec, path, options) =>
+    Effect.suspend(() => {
+      const asked = request(path, options)
+      return Effect.flatMap(transport.text(asked), (text) => {
+        const decoded = codec.decodeText(text)
+        if (Result.isSuccess(decoded)) return Effect.succeed(decoded.success)
+        const { excerpt, expected, path } = decoded.failure
+        return Effect.fail(violation(asked, `${codec.name}: ${expected} at ${path.join("/") || "the root"}`, excerpt))
+      })
     })
-  }
   return {
     transport,
     request,
@@ -95,7 +97,7 @@ export const make = (transport: HttpTransport, headersTimeout: Duration.Input): 
         Effect.asSome,
         Effect.catchIf(isNotFound, () => Effect.succeedNone)
       ),
-    done: (path, options) => Effect.asVoid(transport.text(request(path, options)))
+    done: (path, options) => Effect.suspend(() => Effect.asVoid(transport.text(request(path, options))))
   }
 }
 

@@ -9,8 +9,9 @@ export type Outcome =
   | { readonly _tag: "Interrupted" }
 
 /**
- * All but `NoAnswer` are answers of ComfyUI's own shape. `serverIdle`: nothing runs there, though this run waits (null: not known).
- * `behind`: the prompt that runs now (null: none, or not known). `authoritative` is false where the server does not keep our ids, so that not knowing one means nothing.
+ * All but `NoAnswer` are answers of ComfyUI's own shape. `serverIdle`: nothing runs there, though this run waits (null:
+ * not known). `behind`: the prompt that runs now (null: none, or not known). `authoritative` is false where the server
+ * does not keep our ids, so that not knowing one means nothing.
  */
 export type Answer =
   | { readonly _tag: "Finished"; readonly outcome: Outcome }

@@ -222,7 +222,8 @@ const absent = (state: State, authoritative: boolean, now: number): Verdict => {
 
 const gone = (state: State, now: number): Verdict => {
   state.unknownAt ??= now
-  return now - state.unknownAt >= state.options.lostApart
+  // The same sum as in the agenda: a difference can round to less, and the question that is due be asked for ever.
+  return now >= state.unknownAt + state.options.lostApart
     ? { _tag: "Gone", evidence: `two answers "unknown", ${now - state.unknownAt} ms apart` }
     : wait
 }

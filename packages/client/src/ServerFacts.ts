@@ -47,15 +47,17 @@ export const make = Effect.fnUntraced(function*(http: HttpShape, { isIdle, onRes
     onRestart(state.epoch)
   }
 
-  const readTraits = Effect.matchEffect(http.systemStats, {
-    // Not kept: it is asked for again when it is needed again.
-    onFailure: () => Effect.succeed(Version.traits(undefined)),
-    onSuccess: (stats) =>
-      Effect.sync(() => {
-        traits = Version.traits(Version.parse(stats.system.comfyui_version))
-        return traits
-      })
-  })
+  const readTraits = Effect.suspend(() =>
+    Effect.matchEffect(http.server.systemStats, {
+      // Not kept: it is asked for again when it is needed again.
+      onFailure: () => Effect.succeed(Version.traits(undefined)),
+      onSuccess: (stats) =>
+        Effect.sync(() => {
+          traits = Version.traits(Version.parse(stats.system.comfyui_version))
+          return traits
+        })
+    })
+  )
   const currentTraits = Effect.suspend(() => traits === undefined ? readTraits : Effect.succeed(traits))
 
   const readCapabilities = Effect.gen(function*() {
@@ -64,7 +66,7 @@ export const make = Effect.fnUntraced(function*(http: HttpShape, { isIdle, onRes
     if (capabilities !== undefined && !(aged && isIdle())) return capabilities
     const { version } = yield* currentTraits
     const epoch = state.epoch
-    const info = yield* Effect.mapError(http.objectInfo, toBackendError)
+    const info = yield* Effect.mapError(http.server.objectInfo, toBackendError)
     capabilities = CapabilitiesOf.fromObjectInfo(
       info,
       epoch,

@@ -150,8 +150,8 @@ const anAnswer: fc.Arbitrary<Answer> = fc.oneof(
   aTruth.map((truth): Answer => ({ _tag: "Finished", outcome: truth.outcome })),
   fc.constantFrom<Answer>(
     { _tag: "Running" },
-    { _tag: "Waiting", ahead: 1, serverIdle: false },
-    { _tag: "Waiting", ahead: 0, serverIdle: true },
+    { _tag: "Waiting", ahead: 1, serverIdle: false, behind: "other" },
+    { _tag: "Waiting", ahead: 0, serverIdle: true, behind: null },
     { _tag: "Unknown", authoritative: true },
     { _tag: "Unknown", authoritative: false },
     { _tag: "NoAnswer", reason: { _tag: "Unreachable", by: "network", status: null, cause: "x" } }
@@ -300,6 +300,19 @@ describe("the machine of a run", () => {
     machine.now += 1_000
     machine.give({ _tag: "Asked", answer: { _tag: "Unknown", authoritative: true } })
     assert.strictEqual(machine.state.ending?._tag, "Failed")
+  })
+
+  it("calls it lost when the second answer comes exactly when it was due, whatever rounding says", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1e12 }), (micros) => {
+        const at = micros / 1_000_000
+        const watch = RunWatch.init(RunWatch.defaults, at)
+        const unknown: Answer = { _tag: "Unknown", authoritative: true }
+        assert.strictEqual(RunWatch.answered(watch, unknown, false, at)._tag, "Wait")
+        assert.strictEqual(RunWatch.answered(watch, unknown, false, RunWatch.agenda(watch).at)._tag, "Gone")
+      }),
+      { numRuns: 5_000, examples: [[130_373_501_237]] }
+    )
   })
 
   it("holds a bounded number of frames before the answer to the POST, and loses none", () => {

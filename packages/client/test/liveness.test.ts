@@ -308,6 +308,17 @@ describe("a server that changes", () => {
       }).pipe(Effect.provide(fake({ version }))))
   }
 
+  it.effect("worker dies in the run ahead: who waits behind it says so in the end, but not for a long run", () =>
+    Effect.gen(function*() {
+      const client = yield* connect()
+      yield* watchRun(client, alone("FakeKillWorker"))
+      const run = yield* watchRun(client, picture())
+      yield* TestClock.adjust("5 hours")
+      assert.notMatch(ending(run.events), /Failed/)
+      yield* TestClock.adjust("3 hours")
+      assert.strictEqual(ending(run.events), "Failed(WorkerStuck) via http")
+    }).pipe(Effect.provide(fake({ version: "0.33.0" }))))
+
   it.effect("a long silent node is no dead worker", () =>
     Effect.gen(function*() {
       const client = yield* connect()

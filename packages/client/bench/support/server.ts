@@ -176,8 +176,10 @@ const server = createServer((request, response) => {
     const client = /"client_id":\s*"([^"]+)"/.exec(text)?.[1] ?? ""
     const socket = sockets.get(client)
     for (let i = 0; i < early; i++) socket?.write(named36(i, id))
-    response.writeHead(200, { "content-type": "application/json; charset=utf-8" })
-    response.end(`{"prompt_id": "${id}", "number": ${number++}, "node_errors": {}}`)
+    const answer = `{"prompt_id": "${id}", "number": ${number++}, "node_errors": {}}`
+    // aiohttp states the length of every answer that it has whole.
+    response.writeHead(200, { "content-type": "application/json; charset=utf-8", "content-length": answer.length })
+    response.end(answer)
     if (socket === undefined) return
     if (gapMs === 0) void send(socket, id)
     else setTimeout(() => void send(socket, id), gapMs)
