@@ -1,18 +1,9 @@
-// What the keys cost beside JSON.stringify and SHA-256 of the same API JSON: CPU per workflow, in interleaved rounds, the
-// median of the ratios. Every workflow is read anew, so nothing is known of its objects.
-// npm run node -- packages/workflow/bench/keys.ts
+// What the keys cost beside JSON.stringify and SHA-256 of the same API JSON of 50 nodes: CPU per workflow, in turns. Every
+// workflow is read anew, so nothing is known of its objects.
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
 import * as Result from "effect/Result"
 import { hash } from "node:crypto"
-
-/** One comparison: microseconds of CPU per workflow, and ours by the reference. */
-export interface Case {
-  readonly name: string
-  readonly ours: number
-  readonly reference: number
-  readonly ratio: number
-}
 
 const prose = "a lighthouse on a cliff at dusk, long exposure, \"silver\" sea, volumetric light, film grain, 35 mm"
 
@@ -82,58 +73,35 @@ const cost = (workflows: ReadonlyArray<Workflow.Workflow>, run: (workflow: Workf
   return (used.user + used.system) / workflows.length
 }
 
-const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN
-
 const reference = (workflow: Workflow.Workflow): string => hash("sha256", JSON.stringify(workflow.nodes), "hex")
 
-const compare = (
-  name: string,
-  text: string,
-  ours: (workflow: Workflow.Workflow) => unknown,
-  size: number
-): Case => {
+const size = 150
+
+const samples = (text: string, ours: (workflow: Workflow.Workflow) => unknown) => () => {
   const fresh = (): ReadonlyArray<Workflow.Workflow> =>
     Array.from({ length: size }, () => Workflow.fromNodes(JSON.parse(text)))
-  const round = (index: number): { readonly ours: number; readonly reference: number } => {
-    const first = fresh()
-    const second = fresh()
-    if (index % 2 === 0) return { ours: cost(first, ours), reference: cost(second, reference) }
-    const base = cost(first, reference)
-    return { ours: cost(second, ours), reference: base }
+  const round = (index: number) => {
+    const [first, second] = [fresh(), fresh()]
+    // The side that goes first changes every round.
+    const before = index % 2 === 0 ? cost(first, ours) : undefined
+    const base = cost(before === undefined ? first : second, reference)
+    const own = before ?? cost(second, ours)
+    return { ours: own, reference: base, ratio: own / base }
   }
   for (let index = 0; index < 6; index++) round(index)
-  const rounds = Array.from({ length: 30 }, (_, index) => round(index))
-  return {
-    name,
-    ours: median(rounds.map((one) => one.ours)),
-    reference: median(rounds.map((one) => one.reference)),
-    ratio: median(rounds.map((one) => one.ours / one.reference))
-  }
+  return Array.from({ length: 30 }, (_, index) => round(index))
 }
 
 const content = (workflow: Workflow.Workflow): unknown => Result.isSuccess(WorkflowKey.content(workflow))
 const affinity = (workflow: Workflow.Workflow): unknown => Result.isSuccess(WorkflowKey.affinity(workflow))
 
-/** Measures everything: some seconds. */
-export const run = (): ReadonlyArray<Case> =>
-  [[7, 800], [50, 150], [500, 15]].flatMap(([count = 0, size = 0]) =>
-    [true, false].flatMap((titles) => {
-      const text = textOf(count, titles)
-      const graph = `${count} nodes${titles ? " with titles" : ""}`
-      const goal = (ratio: string): string => count === 50 ? ` (goal ${ratio})` : ""
-      return [
-        compare(`content, ${graph}${goal("1.2")}`, text, content, size),
-        compare(`affinity, ${graph}${goal("1.0")}`, text, affinity, size)
-      ]
-    })
-  )
+const titled = textOf(50, true)
+const bare = textOf(50, false)
+const common = { noise: "close", measure: "samples", unit: "µs/workflow" }
 
-if (process.argv[1] === import.meta.filename) {
-  for (const { name, ours, ratio, reference } of run()) {
-    process.stdout.write(
-      `${name.padEnd(46)} ${ratio.toFixed(2)} × JSON.stringify + SHA-256 (${ours.toFixed(1)} / ${
-        reference.toFixed(1)
-      } µs)\n`
-    )
-  }
-}
+/** With titles, as the editor exports a prompt; `-bare`: without, so that the reference has less to write. */
+export const cases = [
+  { name: "content-key", goal: { max: 1.2 }, ...common, samples: samples(titled, content) },
+  { name: "content-key-bare", goal: { max: 1.2 }, ...common, samples: samples(bare, content) },
+  { name: "affinity-key", goal: { max: 1 }, ...common, samples: samples(titled, affinity) }
+]
