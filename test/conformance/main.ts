@@ -1,0 +1,40 @@
+// `npm run conformance -- --recordings DIR --workflows DIR`: what real servers said, and what people really run, against
+// this library. New recordings and workflows are cases as they are.
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import { parseArgs } from "node:util"
+import { filesIn } from "./Files.ts"
+import type { Case } from "./Outcome.ts"
+import { recordingCases } from "./RecordingCases.ts"
+import { caseLine, isFine, summary } from "./Report.ts"
+import { workflowCases } from "./WorkflowCase.ts"
+
+const usage = "npm run conformance -- [--recordings DIR]… [--workflows DIR]…"
+
+const { values } = parseArgs({
+  options: {
+    recordings: { type: "string", multiple: true, default: [] },
+    workflows: { type: "string", multiple: true, default: [] }
+  }
+})
+
+const program = Effect.gen(function*() {
+  const all: Array<Case> = []
+  const tell = (cases: ReadonlyArray<Case>) => {
+    all.push(...cases)
+    return Effect.forEach(cases, (one) => Console.log(caseLine(one)), { discard: true })
+  }
+  for (const folder of values.recordings) {
+    for (const { name, text } of filesIn(folder, ".jsonl")) yield* tell(yield* recordingCases(name, text))
+  }
+  for (const folder of values.workflows) {
+    for (const { name, text } of filesIn(folder, ".json")) yield* tell(workflowCases(name, text))
+  }
+  for (const line of summary(all)) yield* Console.log(line)
+  return isFine(all)
+})
+
+if (values.recordings.length + values.workflows.length === 0) {
+  process.stderr.write(`${usage}\n`)
+  process.exitCode = 2
+} else if (!(await Effect.runPromise(program))) process.exitCode = 1
