@@ -11,6 +11,7 @@ import { circular, format, lint, types } from "./steps/commands.ts"
 import { bareConsumer, installBare, nodeConsumer } from "./steps/consumer.ts"
 import { direction } from "./steps/direction.ts"
 import { build, content, lintPackage, pack } from "./steps/pack.ts"
+import { readmes } from "./steps/readmes.ts"
 import { declared, length, usedInternals } from "./steps/sources.ts"
 
 // Outside the repository, where nothing finds the workspace's own packages by walking up.
@@ -36,6 +37,7 @@ const steps: ReadonlyArray<Step> = [
   { name: "consumer", needs: ["install"], run: () => bareConsumer(bare) },
   { name: "browser bundle", needs: ["install"], run: () => browser(bare) },
   { name: "consumer on node", needs: ["pack"], run: () => nodeConsumer(join(work, "node"), tarballs) },
+  { name: "programs of the READMEs", needs: ["build"], run: readmes },
   { name: "types", needs: ["build"], run: types },
   { name: "lint", run: lint },
   { name: "format", run: format },

@@ -4,7 +4,7 @@ import * as HttpBody from "effect/http/HttpBody"
 import * as Stream from "effect/Stream"
 
 /** The file part comes first; a server reads the fields after it as well. */
-export interface Form {
+interface Form {
   readonly boundary: string
   readonly field: string
   readonly filename: string

@@ -4,7 +4,7 @@ import * as Stream from "effect/Stream"
 import type { Observable } from "../Observable.ts"
 
 /** A value that only its owner changes. */
-export interface Writable<A> extends Observable<A> {
+interface Writable<A> extends Observable<A> {
   readonly set: (value: A) => void
 }
 

@@ -4,7 +4,7 @@ import { unquote } from "./json.ts"
 import type { Json, JsonPath, JsonProblem } from "./jsonTypes.ts"
 import { rememberNumberText } from "./numberText.ts"
 
-export interface Options {
+interface Options {
   readonly maxDepth: number
   readonly duplicates: "last" | "refuse"
   /** Keep the text of numbers whose text JavaScript would not write again. */
