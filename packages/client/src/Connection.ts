@@ -158,7 +158,7 @@ const readAll = (frames: ReadonlyArray<Frame | UnreadText>): Array<Frame> => {
     if (head !== undefined) heads.add(head)
     read.push(frame.read())
   }
-  return read.reverse()
+  return read.toReversed()
 }
 
 /** Opens a socket. The wait for the opening is bounded, and an interrupted wait leaves nothing behind. */

@@ -176,11 +176,12 @@ export const make = Effect.fnUntraced(function*(
     return lived ? undefined : yield* error
   })
 
+  // A connection that proved itself begins the schedule anew; a schedule that ends is the end of dialling.
   yield* attempt.pipe(
     Effect.retry(options.reconnect),
-    Effect.ignore,
     Effect.andThen(Effect.sleep(Defaults.socket.reconnectBase)),
     Effect.forever,
+    Effect.ignore,
     Effect.forkScoped
   )
 

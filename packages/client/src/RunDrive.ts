@@ -1,5 +1,6 @@
 /** The hands of a run's machine: posts the prompt, asks when the machine wants to know, cancels when told to. */
 import { BackendError, type CancelOutcome } from "@effect-comfyui/execution/Backend"
+import type { Reason } from "@effect-comfyui/execution/ExecutionError"
 import type { ChosenSeed } from "@effect-comfyui/execution/ExecutionEvent"
 import type { Attachment } from "@effect-comfyui/execution/Files"
 import * as Prompt from "@effect-comfyui/protocol/Prompt"
@@ -241,7 +242,19 @@ const toAttachmentReason = (attachment: Attachment, error: WorkflowError) => ({
   cause: error.message
 })
 
+/** Sent, it would put the server's queue out of order for everybody. */
+const noPlace = (number: number): Reason => ({
+  _tag: "Rejected",
+  by: "client",
+  type: "InvalidNumber",
+  message: `${number} is no place in a queue`,
+  complaints: []
+})
+
 const post = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry, submission: Submission) {
+  if (submission.number !== undefined && !Number.isFinite(submission.number)) {
+    return feed(context, entry, { _tag: "Refused", via: "client", reason: noPlace(submission.number) })
+  }
   const checked = Workflow.check(submission.workflow)
   if (Result.isFailure(checked)) return feed(context, entry, refusedHere(checked.failure))
   const attached = yield* Effect.result(attach(context.files, submission))

@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 import * as Socket from "effect/socket/Socket"
+import { Buffer } from "node:buffer"
 import { type ClientOptions, type RawData, WebSocket } from "ws"
 import type { UnreadText, WebSocketPowers } from "./Connection.ts"
 import * as Defaults from "./Defaults.ts"

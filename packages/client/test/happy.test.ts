@@ -65,7 +65,7 @@ describe("a run that goes well", () => {
       yield* oneRun(yield* ComfyClient.make({ url }))
     }).pipe(Effect.provide(Layer.merge(PlatformNode.layerHttp(), Socket.layerWebSocketConstructorGlobal))))
 
-  it.effect("is numbered without holes, and timed", () =>
+  it.effect("is numbered without holes, timed, and ends once (C12)", () =>
     Effect.gen(function*() {
       const client = yield* connect()
       const run = yield* watchRun(client, steps(5, 100, true))
@@ -111,7 +111,7 @@ describe("a run that goes well", () => {
       assert.isFalse(first.events.some((event) => event._tag === "NodeProgress" && event.max === 10))
     }).pipe(Effect.provide(fake())))
 
-  it.effect("keeps the outputs of every node and of every kind", () =>
+  it.effect("keeps the outputs of every node and of every kind (M02)", () =>
     Effect.gen(function*() {
       const client = yield* connect()
       const run = yield* watchRun(

@@ -85,6 +85,25 @@ describe("a socket that is lost", () => {
       assert.strictEqual((yield* client.link.get)._tag, "Up")
     }).pipe(Effect.provide(fake())))
 
+  it.effect("is given up when the schedule ends, for good, and runs are told by asking (C07)", () =>
+    Effect.gen(function*() {
+      const server = yield* theServer
+      const client = yield* connect({ reconnect: never })
+      const states: Array<LinkState["_tag"]> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(client.link.changes, (state) => Effect.sync(() => void states.push(state._tag))),
+        { startImmediately: true }
+      )
+      yield* server.kill
+      yield* TestClock.adjust("5 seconds")
+      yield* server.restart
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(states, ["Up", "Down"])
+      const run = yield* watchRun(client, picture())
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(ending(run.events), "Completed via http")
+    }).pipe(Effect.provide(fake())))
+
   it.effect("sends its feature flags first", () =>
     Effect.gen(function*() {
       const server = yield* theServer

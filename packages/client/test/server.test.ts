@@ -128,7 +128,7 @@ describe("events of a server", () => {
       assert.isTrue(events.some((event) => event._tag === "Connected"))
     }).pipe(Effect.provide(fake())))
 
-  it.effect("a progress frame of somebody else's prompt is nobody's here", () =>
+  it.effect("a progress frame of somebody else's prompt is nobody's here (W25)", () =>
     Effect.gen(function*() {
       const client = yield* connect()
       const other = yield* connect({ id: "other" })
@@ -190,6 +190,26 @@ describe("the other faces of a client", () => {
       assert.strictEqual(error._tag, "UnknownServer")
     }).pipe(Effect.provide(
       ComfyClients.layer({ "gpu-1": { url: origin } }).pipe(Layer.provideMerge(FakeServers.layer({ [origin]: {} })))
+    )))
+
+  it.effect("the client of a name runs on the server of that name (C17)", () =>
+    Effect.gen(function*() {
+      const clients = yield* ComfyClients.ComfyClients
+      yield* Effect.forkChild(
+        Effect.provide(
+          Effect.flatMap(ComfyClient.ComfyClient, (client) => client.result(picture())),
+          clients.get("gpu-2")
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 minute")
+      const servers = yield* FakeServers.FakeServers
+      const ran = (url: string) => Effect.map(servers.get(url).ledger, ({ prompts }) => prompts.length)
+      assert.deepStrictEqual([yield* ran(origin), yield* ran("http://gpu-2:8188")], [0, 1])
+    }).pipe(Effect.provide(
+      ComfyClients.layer({ "gpu-1": { url: origin }, "gpu-2": { url: "http://gpu-2:8188" } }).pipe(
+        Layer.provideMerge(FakeServers.layer({ [origin]: {}, "http://gpu-2:8188": {} }))
+      )
     )))
 
   it.effect("behind a path prefix", () =>

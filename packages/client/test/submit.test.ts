@@ -2,6 +2,7 @@ import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
 import { RunId } from "@effect-comfyui/execution/Ids"
 import { Fault, VersionProfile } from "@effect-comfyui/testing"
+import * as Bypass from "@effect-comfyui/workflow/Bypass"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as HttpBody from "effect/http/HttpBody"
@@ -9,6 +10,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { asked, connect, ending, fake, origin, outcomes, theServer, watchRun } from "./support/client.ts"
@@ -297,7 +299,7 @@ describe("ids and bodies", () => {
       assert.strictEqual(ending(run.events), "Completed via socket")
     }).pipe(Effect.provide(fake())))
 
-  it.effect("JSON goes out as JSON, with the key where servers hide it, and a warning for what they show", () =>
+  it.effect("JSON goes out as JSON (C04), with the key where servers hide it, and a warning for what they show", () =>
     Effect.gen(function*() {
       const server = yield* theServer
       const client = yield* connect({ comfyOrgApiKey: Redacted.make("comfyui-secret") })
@@ -311,6 +313,36 @@ describe("ids and bodies", () => {
       assert.deepInclude(body.extra_data, { api_key_comfy_org: "comfyui-secret", note: 1 })
       assert.strictEqual(body.front, true)
       assert.deepInclude(run.events.find((event) => event._tag === "Warning"), { code: "secret-in-extra-data" })
+    }).pipe(Effect.provide(fake())))
+
+  it.effect("a place in the queue that is no number is refused here", () =>
+    Effect.gen(function*() {
+      const server = yield* theServer
+      const client = yield* connect()
+      for (const number of [Number.NaN, Number.POSITIVE_INFINITY]) {
+        const run = yield* watchRun(client, picture(), { number })
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(ending(run.events), "Failed(Rejected) via client")
+      }
+      const run = yield* watchRun(client, picture(), { number: -3 })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(ending(run.events), "Completed via socket")
+      assert.deepStrictEqual((yield* server.ledger).prompts.map((prompt) => prompt.number), [-3])
+    }).pipe(Effect.provide(fake())))
+
+  it.effect("a bypassed node is not sent (W13)", () =>
+    Effect.gen(function*() {
+      const client = yield* connect()
+      const through = { inputs: [{ name: "image", type: "IMAGE", widget: false, options: [] }], outputs: ["IMAGE"] }
+      const inverted = graph({
+        "1": { class_type: "EmptyImage", inputs: { width: 8, height: 8, batch_size: 1, color: 1 } },
+        "57:8": { class_type: "ImageInvert", inputs: { image: ["1", 0] } },
+        "2": { class_type: "PreviewImage", inputs: { images: ["57:8", 0] } }
+      })
+      const run = yield* watchRun(client, Result.getOrThrow(Bypass.bypass(inverted, ["57:8"], () => through)))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(ending(run.events), "Completed via socket")
+      assert.notInclude(yield* lastPosted, "57:8")
     }).pipe(Effect.provide(fake())))
 
   it.effect("an error of a node is told whole, not by its type alone (C30)", () =>
