@@ -5,7 +5,7 @@ import type { HttpClient } from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type { WebSocketConstructor } from "effect/socket/Socket"
 import * as Defaults from "./Defaults.ts"
-import type { Tls } from "./TlsNode.ts"
+import { type Tls, toNode } from "./TlsNode.ts"
 import * as WebSocketNode from "./WebSocketNode.ts"
 
 /** Options of both sides. */
@@ -24,7 +24,7 @@ export const layerHttp = (options: PlatformOptions = {}): Layer.Layer<HttpClient
     Layer.provide(NodeHttpClient.layerDispatcherOptions({
       connect: {
         timeout: Duration.toMillis(options.connectTimeout ?? Defaults.socket.openTimeout),
-        ...options.tls
+        ...toNode(options.tls)
       },
       headersTimeout: 0,
       bodyTimeout: 0,

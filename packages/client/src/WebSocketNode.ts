@@ -6,7 +6,7 @@ import { Buffer } from "node:buffer"
 import { type ClientOptions, type RawData, WebSocket } from "ws"
 import type { UnreadText, WebSocketPowers } from "./Connection.ts"
 import * as Defaults from "./Defaults.ts"
-import type { Tls } from "./TlsNode.ts"
+import { type Tls, toNode } from "./TlsNode.ts"
 
 /** Limits of every socket of the layer. */
 export interface WebSocketOptions {
@@ -40,7 +40,7 @@ const construct = (options: WebSocketOptions): Socket.WebSocketConstructor["Serv
     followRedirects: false,
     // A text that is no UTF-8 is read with replacement characters and decoded as what it is: `Malformed`, or a frame.
     skipUTF8Validation: true,
-    ...options.tls
+    ...toNode(options.tls)
   }
   Object.assign(settings, { closeTimeout: Duration.toMillis(options.closeTimeout ?? Defaults.socket.closeTimeout) })
   const socket = new WebSocket(url, protocols ?? [], settings)
