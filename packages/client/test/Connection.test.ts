@@ -58,6 +58,38 @@ describe("a connection", () => {
       assert.deepStrictEqual(reason, { _tag: "SocketClosed", code: 1001, reason: "bye" })
     }).pipe(Effect.provide(WebSocketNode.layer())))
 
+  it.live("of large states that wait only the last of each prompt is read; everything else comes", () =>
+    Effect.gen(function*() {
+      const state = (prompt: string, step: number) =>
+        `{"type": "progress_state", "data": {"prompt_id": "${prompt}", "nodes": {"${step}": {"value": 1, "max": 1, ` +
+        `"state": "finished", "node_id": "${"x".repeat(20_000)}", "prompt_id": "${prompt}"}}}}`
+      const { url } = yield* serve((socket) => {
+        for (let step = 0; step < 10; step++) {
+          socket.send(state("a", step))
+          socket.send(state("b", step))
+          socket.send(`step ${step}`)
+        }
+        socket.send("x".repeat(20_000))
+        socket.close(1000)
+      })
+      const connection = yield* open(url, { maxBufferedBytes: 10_000_000 })
+      yield* Effect.sleep("300 millis")
+      const got: Array<string> = []
+      yield* failureOf(Effect.forever(Effect.map(connection.pull, (frames) => {
+        for (const frame of frames) if (typeof frame === "string") got.push(frame)
+      })))
+      assert.deepStrictEqual(
+        got.filter((frame) => frame.startsWith("step")),
+        Array.from({ length: 10 }, (_, step) => `step ${step}`)
+      )
+      assert.strictEqual(got.at(-1), "x".repeat(20_000))
+      for (const prompt of ["a", "b"]) {
+        const states = got.filter((frame) => frame.includes(`"prompt_id": "${prompt}", "nodes"`))
+        assert.strictEqual(states.at(-1), state(prompt, 9))
+        assert.isBelow(states.length, 10)
+      }
+    }).pipe(Effect.provide(WebSocketNode.layer())))
+
   it.live("ends with Overflow rather than growing without bound", () =>
     Effect.gen(function*() {
       const { url } = yield* serve((socket) => {

@@ -42,7 +42,8 @@ export const utf8 = (text: string): Uint8Array => encoder.encode(text)
 
 const stateOpening = `{"type": "progress_state", "data": {"prompt_id": "`
 const stateNodes = `", "nodes": {`
-const stateEnd = utf8("}}}")
+/** The last node, the nodes, the data, the frame. */
+const stateEnd = utf8("}}}}")
 /** Longer than any opening with an id of up to 128 characters. */
 const maxStateHead = 256
 
@@ -51,7 +52,7 @@ const maxStateHead = 256
  * frame. Each repeats what the ones before it said: of several that wait, only the last is worth reading.
  */
 export const stateHead = (bytes: Uint8Array): string | undefined => {
-  if (stateEnd.some((byte, index) => bytes[bytes.length - 3 + index] !== byte)) return undefined
+  if (stateEnd.some((byte, index) => bytes[bytes.length - stateEnd.length + index] !== byte)) return undefined
   const start = text(bytes.subarray(0, maxStateHead))
   if (!start.startsWith(stateOpening)) return undefined
   const quote = start.indexOf(`"`, stateOpening.length)

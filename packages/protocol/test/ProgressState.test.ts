@@ -1,3 +1,4 @@
+import * as Frame from "@effect-comfyui/protocol/Frame"
 import * as ServerMessage from "@effect-comfyui/protocol/ServerMessage"
 import type { Json } from "@effect-comfyui/workflow/Json"
 import { assert, describe, it } from "@effect/vitest"
@@ -22,6 +23,31 @@ const states = (...entries: ReadonlyArray<readonly [string, string, number]>): R
   new Map(entries.map(([name, state, value]) => [name, { state, value }]))
 
 const tags = (messages: ReadonlyArray<ServerMessage.ServerMessage>) => messages.map((message) => message._tag)
+
+describe("the head of a progress_state", () => {
+  const head = (text: string) => Frame.stateHead(Frame.utf8(text))
+  const whole = `{"type": "progress_state", "data": {"prompt_id": "a", "nodes": {"1": {}}}}`
+
+  it("is what all frames of one prompt begin with", () => {
+    assert.strictEqual(head(whole), `{"type": "progress_state", "data": {"prompt_id": "a", "nodes": {`)
+    assert.notStrictEqual(head(whole.replace(`"a"`, `"b"`)), head(whole))
+  })
+
+  it("is that of no other frame, cut, escaped or hostile", () => {
+    for (let length = 0; length < whole.length; length++) assert.isUndefined(head(whole.slice(0, length)))
+    for (
+      const other of [
+        whole.replace("progress_state", "progress"),
+        whole.replace("nodes", "node"),
+        whole.replace(`"a"`, `"${"a".repeat(300)}"`),
+        `${whole} `
+      ]
+    ) {
+      assert.isUndefined(head(other))
+    }
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => Frame.stateHead(bytes) === undefined))
+  })
+})
 
 describe("progress_state", () => {
   it("drops the ones that a later one of the same prompt supersedes, and nothing else", () => {
