@@ -8,7 +8,7 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { Closed, ProtocolViolation, RateLimited, Unauthorized, Unreachable } from "./ExecutionError.ts"
+import { Closed, describe, ProtocolViolation, RateLimited, Unauthorized, Unreachable } from "./ExecutionError.ts"
 import type { Ending, ExecutionEvent } from "./ExecutionEvent.ts"
 import type { Attachment, Files } from "./Files.ts"
 import type { BackendId, JobId, RunId } from "./Ids.ts"
@@ -19,19 +19,7 @@ export type BackendReason = typeof BackendReason.Type
 /** A question to a backend had no answer of its own shape; says nothing about any run. Survives JSON. */
 export class BackendError extends Schema.TaggedError<BackendError>()("BackendError", { reason: BackendReason }) {
   override get message(): string {
-    const { reason } = this
-    switch (reason._tag) {
-      case "Unreachable":
-        return `no answer of ComfyUI (${reason.by}): ${reason.cause}`
-      case "RateLimited":
-        return "rate limited"
-      case "Unauthorized":
-        return `credentials refused (${reason.status})`
-      case "ProtocolViolation":
-        return `unexpected ${reason.kind}: ${reason.excerpt}`
-      case "Closed":
-        return "the client was closed"
-    }
+    return describe(this.reason)
   }
 }
 

@@ -2,7 +2,7 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { RateLimited, Unauthorized, Unreachable } from "./ExecutionError.ts"
+import { describe, RateLimited, Unauthorized, Unreachable } from "./ExecutionError.ts"
 
 /** The server has no such file (any more). */
 export const NotFound = Schema.TaggedStruct("NotFound", { name: Schema.String })
@@ -51,12 +51,8 @@ export class FilesError extends Schema.TaggedError<FilesError>()("FilesError", {
         return `${reason.name} is larger than ${reason.limitBytes} bytes`
       case "LocalFile":
         return `${reason.path}: ${reason.cause}`
-      case "Unreachable":
-        return `no answer of ComfyUI (${reason.by}): ${reason.cause}`
-      case "RateLimited":
-        return "rate limited"
-      case "Unauthorized":
-        return `credentials refused (${reason.status})`
+      default:
+        return describe(reason)
     }
   }
 }
