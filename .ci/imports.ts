@@ -13,11 +13,11 @@ export const directions: Readonly<Record<string, ReadonlyArray<string>>> = {
   cli: ["runtime", "testing"]
 }
 
-/** Packages that only some modules of a package may import: its fakes and faults know neither client nor pool. */
+/** Packages that only some modules of a package may import: its fakes, faults and cassettes know neither. */
 export const reserved: Readonly<
   Record<string, { readonly packages: ReadonlyArray<string>; readonly modules: RegExp }>
 > = {
-  testing: { packages: ["client", "pool"], modules: /^([A-Z]\w*Contract|Expect)\.ts$/ }
+  testing: { packages: ["client", "pool"], modules: /^([A-Z]\w*Contract|ComfyTest|Expect)\.ts$/ }
 }
 
 /** Modules that need Node: the only ones to import Node's own modules and these packages; deep imports, in no barrel. */

@@ -9,7 +9,7 @@ import * as FilesNode from "@effect-comfyui/client/FilesNode"
 import * as PlatformNode from "@effect-comfyui/client/PlatformNode"
 import { type ExecutionEvent, isEnding } from "@effect-comfyui/execution/ExecutionEvent"
 import type { Attachment } from "@effect-comfyui/execution/Files"
-import { ImageFile, Picture } from "@effect-comfyui/testing"
+import { ImageFile, Picture, Workflows } from "@effect-comfyui/testing"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Console from "effect/Console"
@@ -18,7 +18,6 @@ import * as Stream from "effect/Stream"
 import process from "node:process"
 import * as Board from "./support/board.ts"
 import { serverUrl } from "./support/server.ts"
-import { failing, imageEdit, textToImage } from "./support/workflows.ts"
 
 interface Ran {
   readonly name: string
@@ -83,16 +82,16 @@ const program = Effect.gen(function*() {
   })
 
   const { files } = yield* client.capabilities
-  const checkpoint = files.get("CheckpointLoaderSimple/ckpt_name")?.[0] ?? "v1-5-pruned-emaonly-fp16.safetensors"
+  const checkpoint = files.get("CheckpointLoaderSimple/ckpt_name")?.[0] ?? Workflows.checkpoint
   const picture: Attachment = {
     content: ImageFile.encodePng(Picture.imagine(64, 64, 1, "a picture of ours"), 0),
     filename: "ours.png",
     input: { nodeId: "1", inputName: "image" }
   }
   const runs = yield* Effect.all([
-    run("text to image", textToImage(checkpoint)),
-    run("image edit", imageEdit, [picture]),
-    run("failing", failing)
+    run("text to image", Workflows.textToImage({ checkpoint, seed: -1, filenamePrefix: "lighthouse" })),
+    run("image edit", Workflows.imageEdit(), [picture]),
+    run("failing", Workflows.failing)
   ], { concurrency: "unbounded" })
 
   const outputs = runs.flatMap(({ events }) =>

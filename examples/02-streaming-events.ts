@@ -5,11 +5,11 @@
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as PlatformNode from "@effect-comfyui/client/PlatformNode"
 import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
+import * as Workflows from "@effect-comfyui/testing/Workflows"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { serverUrl } from "./support/server.ts"
-import { textToImage } from "./support/workflows.ts"
 
 /** Exhaustive: a new kind of event would not compile. */
 const describe = (event: ExecutionEvent): string => {
@@ -47,7 +47,7 @@ const describe = (event: ExecutionEvent): string => {
 
 const program = Effect.gen(function*() {
   const client = yield* ComfyClient.make({ url: yield* serverUrl })
-  const workflow = textToImage("v1-5-pruned-emaonly-fp16.safetensors")
+  const workflow = Workflows.textToImage({ seed: -1 })
   // `all` keeps each step and each picture; by default a slow reader gets the newest.
   const events = client.run(workflow, { events: { progress: "all", previews: "all" } })
   yield* Stream.runForEach(

@@ -4,15 +4,15 @@
  */
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as PlatformNode from "@effect-comfyui/client/PlatformNode"
+import * as Workflows from "@effect-comfyui/testing/Workflows"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { serverUrl } from "./support/server.ts"
-import { textToImage } from "./support/workflows.ts"
 
 const program = Effect.gen(function*() {
   const client = yield* ComfyClient.make({ url: yield* serverUrl })
-  const workflow = textToImage("v1-5-pruned-emaonly-fp16.safetensors")
+  const workflow = Workflows.textToImage({ seed: -1 })
 
   const first = yield* Stream.runHead(Stream.filter(client.run(workflow), (event) => event._tag === "Started"))
   yield* Console.log(`one event was enough: ${first._tag === "Some" ? first.value._tag : "none"}; the run is cancelled`)

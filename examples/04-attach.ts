@@ -5,18 +5,18 @@
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as PlatformNode from "@effect-comfyui/client/PlatformNode"
 import { RunId } from "@effect-comfyui/execution/Ids"
+import * as Workflows from "@effect-comfyui/testing/Workflows"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { spawn } from "node:child_process"
 import process from "node:process"
 import { serverUrl } from "./support/server.ts"
-import { textToImage } from "./support/workflows.ts"
 
 const submit = (url: string) =>
   Effect.gen(function*() {
     const client = yield* ComfyClient.make({ url })
-    const { runId } = yield* client.submit(textToImage("v1-5-pruned-emaonly-fp16.safetensors"))
+    const { runId } = yield* client.submit(Workflows.textToImage({ seed: -1 }))
     yield* Console.log(`process ${process.pid} submitted ${runId} and closes its client`)
     return runId
   }).pipe(Effect.scoped)

@@ -5,25 +5,20 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberHandle from "effect/FiberHandle"
 import * as FiberSet from "effect/FiberSet"
-import * as Cookies from "effect/http/Cookies"
-import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientError from "effect/http/HttpClientError"
-import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Socket from "effect/socket/Socket"
-import * as Stream from "effect/Stream"
 import type * as FakeComfy from "./FakeComfy.ts"
 import type { FakeServer } from "./FakeServer.ts"
 import { FakeNodeSocket, FakeSocket } from "./FakeSocket.ts"
-import { type Carrier, Driver, type HttpOutcome } from "./internal/driver.ts"
+import { type Carrier, Driver } from "./internal/driver.ts"
 import { makeServer } from "./internal/handle.ts"
+import * as httpSeam from "./internal/httpSeam.ts"
+import * as timer from "./internal/timer.ts"
 
 /** One server and how it is reached. */
 export interface ServerOptions extends FakeComfy.Options {
@@ -43,76 +38,6 @@ export class FakeServers extends Context.Service<FakeServers, {
   readonly all: ReadonlyArray<FakeServer>
 }>()("@effect-comfyui/testing/FakeServers") {}
 
-const transportError = (request: HttpClientRequest.HttpClientRequest, description: string) =>
-  new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, description }) })
-
-const empty = new Uint8Array(0)
-const encoder = new TextEncoder()
-
-const bodyBytes = (
-  request: HttpClientRequest.HttpClientRequest
-): Effect.Effect<Uint8Array, HttpClientError.HttpClientError> => {
-  const { body } = request
-  switch (body._tag) {
-    case "Empty":
-      return Effect.succeed(empty)
-    case "Uint8Array":
-      return Effect.succeed(body.body)
-    case "Raw": {
-      const raw = body.body
-      if (typeof raw === "string") return Effect.succeed(encoder.encode(raw))
-      if (raw instanceof Uint8Array) return Effect.succeed(raw)
-      return Effect.fail(transportError(request, "the fake takes Raw bodies of text and bytes only"))
-    }
-    case "Stream":
-      return Stream.runCollect(Stream.mapError(body.stream, () => transportError(request, "the request body failed")))
-        .pipe(
-          Effect.map((chunks) => {
-            const out = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0))
-            let at = 0
-            for (const chunk of chunks) {
-              out.set(chunk, at)
-              at += chunk.length
-            }
-            return out
-          })
-        )
-    case "FormData":
-      return Effect.fail(transportError(request, "FormData needs promises; write the multipart bytes yourself"))
-  }
-}
-
-const toResponse = (
-  request: HttpClientRequest.HttpClientRequest,
-  outcome: Extract<HttpOutcome, { readonly _tag: "HttpResponse" }>
-): HttpClientResponse.HttpClientResponse => {
-  const { cutAfter, headers, status } = outcome
-  const setCookie = headers["set-cookie"]
-  const base = HttpServerResponse.empty({
-    status,
-    headers,
-    ...(setCookie === undefined ? {} : { cookies: Cookies.fromSetCookie(setCookie) })
-  })
-  const type = headers["content-type"]
-  const response = cutAfter !== undefined
-    ? HttpServerResponse.setBody(
-      base,
-      HttpBody.stream(
-        Stream.concat(
-          Stream.succeed(outcome.body.slice(0, cutAfter)),
-          Stream.fail(transportError(request, "the connection broke (ECONNRESET)"))
-        ),
-        type,
-        outcome.body.length
-      )
-    )
-    // An answer without a body keeps its headers: the length that HEAD states, and no type that was never sent.
-    : outcome.body.length === 0
-    ? base
-    : HttpServerResponse.setBody(base, HttpBody.uint8Array(outcome.body, type))
-  return HttpServerResponse.toClientResponse(response, { request })
-}
-
 interface Entry {
   readonly origin: string
   readonly options: ServerOptions
@@ -123,7 +48,7 @@ interface Entry {
 /** How long `ws` waits for the other side of a close handshake. */
 const closeTimeoutMs = 30_000
 
-const notHere = encoder.encode("<html><head><title>404 Not Found</title></head></html>\n")
+const notHere = new TextEncoder().encode("<html><head><title>404 Not Found</title></head></html>\n")
 
 /** The server's path for a requested one; undefined outside of its prefix. */
 const strip = (options: ServerOptions, path: string): string | undefined => {
@@ -136,28 +61,28 @@ const strip = (options: ServerOptions, path: string): string | undefined => {
 
 const makeHttp = (entries: ReadonlyMap<string, Entry>): HttpClient.HttpClient =>
   HttpClient.make((request, url) =>
-    Effect.flatMap(bodyBytes(request), (body) => {
+    Effect.flatMap(httpSeam.bodyBytes(request), (body) => {
       const entry = entries.get(url.origin)
-      if (entry === undefined) return Effect.fail(transportError(request, `getaddrinfo ENOTFOUND ${url.hostname}`))
+      if (entry === undefined) {
+        return Effect.fail(httpSeam.transportError(request, `getaddrinfo ENOTFOUND ${url.hostname}`))
+      }
       const path = strip(entry.options, url.pathname)
       if (path === undefined) {
         const headers = { "content-type": "text/html", server: "nginx" }
         return Effect.succeed(
-          toResponse(request, { _tag: "HttpResponse", id: 0, status: 404, headers, body: notHere })
+          httpSeam.toResponse(request, { status: 404, headers, body: notHere })
         )
       }
       return Effect.callback<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>((resume) => {
-        const headers: Record<string, string> = { host: url.host, ...request.headers }
-        const type = "contentType" in request.body ? request.body.contentType : undefined
-        if (type !== undefined && headers["content-type"] === undefined) headers["content-type"] = type
+        const headers = { host: url.host, ...httpSeam.headersOf(request) }
         const id = entry.driver.request(
           { method: request.method, path: path + url.search, headers, body },
           (outcome) =>
             resume(
               outcome._tag === "HttpResponse"
-                ? Effect.succeed(toResponse(request, outcome))
+                ? Effect.succeed(httpSeam.toResponse(request, outcome))
                 : Effect.fail(
-                  transportError(
+                  httpSeam.transportError(
                     request,
                     outcome.reason === "refused"
                       ? `connect ECONNREFUSED ${url.host}`
@@ -172,13 +97,6 @@ const makeHttp = (entries: ReadonlyMap<string, Entry>): HttpClient.HttpClient =>
   )
 
 type Run = (effect: Effect.Effect<void>) => unknown
-
-const headersOf = (options: Socket.WebSocketConstructorOptions | undefined): Readonly<Record<string, string>> => {
-  const given = options === undefined || typeof options === "string" || Array.isArray(options)
-    ? {}
-    : options.headers ?? {}
-  return Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
-}
 
 const makeSockets = (entries: ReadonlyMap<string, Entry>, start: Run) =>
 (
@@ -246,7 +164,7 @@ const makeSockets = (entries: ReadonlyMap<string, Entry>, start: Run) =>
     else if (path === undefined) socket.refused(404)
     else {
       conn = entry.driver.nextConn()
-      entry.driver.open(conn, path + target.search, { host: target.host, ...headersOf(options) }, carrier)
+      entry.driver.open(conn, path + target.search, { host: target.host, ...httpSeam.dialHeaders(options) }, carrier)
     }
   }))
   return socket
@@ -260,13 +178,8 @@ const make = Effect.fnUntraced(function*(servers: Readonly<Record<string, Server
   const entries = new Map<string, Entry>()
   for (const [key, options] of Object.entries(servers)) {
     const { origin } = new URL(key)
-    const timer = yield* FiberHandle.makeRuntime<never>()
-    const driver = new Driver({ epochMs: startedAt, ...options }, {
-      now,
-      wake: (ms, fire) => {
-        timer(Effect.andThen(Effect.sleep(Duration.millis(ms)), Effect.sync(fire)))
-      }
-    })
+    const wake = yield* timer.make
+    const driver = new Driver({ epochMs: startedAt, ...options }, { now, wake })
     entries.set(origin, { origin, options, driver, server: makeServer(origin, driver) })
   }
   const get = (origin: string): FakeServer => {

@@ -1,4 +1,5 @@
-import { FakeServers, Fault, NodeClass, Plan } from "@effect-comfyui/testing"
+import { ComfyClient } from "@effect-comfyui/client/ComfyClient"
+import { ComfyTest, FakeServers, Fault, NodeClass, Plan, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -90,6 +91,19 @@ describe("FakeServers", () => {
       assert.strictEqual(seen.filter((type) => type === "progress").length, 201)
       assert.strictEqual(seen.at(-1), "executing")
     }).pipe(Effect.provide(servers)))
+
+  it.effect("keeps time, also where a clock rounds (steps of fractions of a nanosecond)", () =>
+    Effect.gen(function*() {
+      const client = yield* ComfyClient
+      for (const stepMs of [7_864.32, 15_728.64, 1_000 / 3, 120.3456789, 1_234.5678901]) {
+        const run = client.run(Workflows.counting({ steps: 40, stepMs }), { events: { progress: "all" } })
+        const events = yield* ComfyTest.advanceWhile(Stream.runCollect(run), { step: "1 minute" })
+        const times = events.flatMap((event) => event._tag === "NodeProgress" ? [event.elapsed] : [])
+        const [first = 0] = times
+        assert.strictEqual(times.length, 40)
+        for (const [index, time] of times.entries()) assert.closeTo(time - first, index * stepMs, 0.001)
+      }
+    }).pipe(Effect.provide(ComfyTest.layer())))
 
   it.effect("cuts, deafens, refuses and dies as told", () =>
     Effect.gen(function*() {
