@@ -21,22 +21,23 @@ export const make: Effect.Effect<BackendEvents> = Effect.sync(() => {
   // Made for the first listener: its ring is a good part of what an idle client holds.
   let hub: PubSub.PubSub<BackendEvent> | undefined
   let listeners = 0
-  const listening = Effect.acquireRelease(
-    Effect.suspend(() => {
-      listeners++
-      if (hub !== undefined) return Effect.succeed(hub)
-      return Effect.tap(PubSub.sliding<BackendEvent>(capacity), (made) =>
+  const listen = () =>
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        listeners++
+        if (hub !== undefined) return Effect.succeed(hub)
+        return Effect.tap(PubSub.sliding<BackendEvent>(capacity), (made) =>
+          Effect.sync(() => {
+            hub = made
+          }))
+      }),
+      () =>
         Effect.sync(() => {
-          hub = made
-        }))
-    }),
-    () =>
-      Effect.sync(() => {
-        listeners--
-      })
-  )
+          listeners--
+        })
+    )
   return {
-    events: Stream.unwrap(Effect.map(listening, Stream.fromPubSub)),
+    events: Stream.suspend(() => Stream.unwrap(Effect.map(listen(), Stream.fromPubSub))),
     isObserved: () => listeners > 0,
     publish: (events) =>
       hub !== undefined && listeners > 0 ? Effect.asVoid(PubSub.publishAll(hub, events)) : Effect.void

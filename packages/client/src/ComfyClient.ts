@@ -35,7 +35,6 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { WebSocketConstructor } from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
-import * as Alarm from "./Alarm.ts"
 import * as BackendEvents from "./BackendEvents.ts"
 import type { BaseUrlError } from "./BaseUrl.ts"
 import * as ComfyHttp from "./ComfyHttp.ts"
@@ -44,6 +43,8 @@ import type { LinkError } from "./Connection.ts"
 import * as Credentials from "./Credentials.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Files from "./Files.ts"
+import type { HttpTransport } from "./HttpTransport.ts"
+import { lazy } from "./internal/lazy.ts"
 import * as Observable from "./internal/observable.ts"
 import { readTime } from "./internal/time.ts"
 import * as Link from "./Link.ts"
@@ -154,18 +155,23 @@ const submission = (workflow: Workflow, options: RunOptions, onClose: "cancel" |
 })
 
 /** Probing and dialling as the options say; with `socket: "none"` nothing is dialled. */
-const openLink = Effect.fnUntraced(function*(options: Options, http: ComfyHttp.Shape, parts: {
-  readonly keepsClientId: () => boolean
-  readonly listener: Link.Listener
-}) {
+const openLink = Effect.fnUntraced(function*(
+  options: Options,
+  transport: HttpTransport,
+  http: () => ComfyHttp.Shape,
+  parts: Pick<Link.LinkOptions, "keepsClientId" | "listener">
+) {
   if (options.socket === "none") return Link.none(yield* makeUuid)
   const mayPoll = options.socket !== "required"
   return yield* Link.make({
     ...parts,
-    address: http.call.transport.address,
+    address: transport.address,
     freshClientId: makeUuid,
     httpAnswers: Effect.map(
-      Effect.timeoutOption(Effect.result(http.queueRemaining), Defaults.socket.httpAliveWithin),
+      Effect.timeoutOption(
+        Effect.result(Effect.suspend(() => http().queueRemaining)),
+        Defaults.socket.httpAliveWithin
+      ),
       (answer) => answer._tag === "Some" && answer.value._tag === "Success"
     ),
     reconnect: options.reconnect ?? Link.reconnectForever,
@@ -187,30 +193,39 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Shape, BaseUrlError, Scope.Scope | HttpClient | WebSocketConstructor> {
   const clock = yield* Clock.Clock
-  const http = yield* ComfyHttp.make(options)
-  const id = BackendId.make(options.id ?? http.baseUrl)
+  const transport = yield* ComfyHttp.transport(options)
+  const id = BackendId.make(options.id ?? transport.baseUrl)
   const fork = yield* FiberSet.makeRuntime()
-  const alarm = yield* Alarm.make(fork)
   const hub = yield* BackendEvents.make
   const runs = Runs.make()
-  const files = Files.make(http, {
-    idleTimeout: Defaults.http.idleTimeout,
-    maxKnown: Defaults.limits.knownUploads,
-    maxHashedBytes: Defaults.limits.hashedUploadBytes,
-    tries: Defaults.http.tries
-  })
-  const facts = yield* ServerFacts.make(http, {
-    isIdle: () => runs.byRun.size === 0,
-    onRestart: (epoch) => {
-      files.forget()
-      fork(hub.publish([{ _tag: "Restarted", epoch }, { _tag: "CapabilitiesChanged" }]))
-    }
-  })
+  const tell = (events: () => ReadonlyArray<BackendEvent>) => {
+    if (hub.isObserved()) fork(hub.publish(events()))
+  }
+  // Made when it is wanted, as are the runs: a fleet's worth of idle clients holds a socket each and little else.
+  const http = lazy(() => ComfyHttp.over(transport, options))
+  const files = lazy(() =>
+    Files.make(http(), {
+      idleTimeout: Defaults.http.idleTimeout,
+      maxKnown: Defaults.limits.knownUploads,
+      maxHashedBytes: Defaults.limits.hashedUploadBytes,
+      tries: Defaults.http.tries
+    })
+  )
+  const facts = lazy(() =>
+    ServerFacts.make(http(), {
+      clock,
+      isIdle: () => runs.byRun.size === 0,
+      onRestart: (epoch) => {
+        files().forget()
+        tell(() => [{ _tag: "Restarted", epoch }, { _tag: "CapabilitiesChanged" }])
+      }
+    })
+  )
   const linkState = Observable.make<Link.LinkState>({ _tag: "Connecting" })
   const settled = yield* Deferred.make<void>()
   let negotiated = false
 
-  const link = yield* openLink(options, http, {
+  const link = yield* openLink(options, transport, http, {
     keepsClientId: () => runs.byRun.size > 0,
     listener: {
       changed: (state) => {
@@ -219,60 +234,60 @@ export const make = Effect.fnUntraced(function*(
       },
       up: ({ generation }) => {
         negotiated = false
-        fork(hub.publish([{ _tag: "Connected", epoch: facts.epoch() }]))
-        if (generation > 1) fork(facts.recheck)
+        tell(() => [{ _tag: "Connected", epoch: facts().epoch() }])
+        if (generation > 1) fork(facts().recheck)
       },
       messages: (messages, time) => {
         for (const message of messages) {
           if (message._tag === "FeatureFlags") negotiated = FeatureFlags.has(message.flags, "supports_preview_metadata")
         }
         const rest = Runs.dispatch(runs, messages, negotiated, time)
-        for (const promptId of rest.risen) fork(host.cancelRisen(promptId))
-        if (rest.messages.length > 0 && hub.isObserved()) {
-          fork(hub.publish(BackendEvents.fromMessages(rest.messages, runs.byRun.size)))
-        }
+        for (const promptId of rest.risen) fork(host().cancelRisen(promptId))
+        if (rest.messages.length > 0) tell(() => BackendEvents.fromMessages(rest.messages, runs.byRun.size))
       },
       down: (error, time) => {
         Runs.broadcast(runs, { _tag: "LinkLost" }, time)
-        fork(hub.publish([{ _tag: "Disconnected", reason: error.message }]))
+        tell(() => [{ _tag: "Disconnected", reason: error.message }])
       }
     }
   })
 
-  const host = yield* RunHost.make({
-    backend: id,
-    runs,
-    watch: options.watch === undefined ? RunWatch.defaults : { ...RunWatch.defaults, ...options.watch },
-    context: {
-      clock,
-      alarm,
-      http,
-      files,
-      link,
-      linkSettled: Effect.suspend(() =>
-        options.socket === "none" || Deferred.isDoneUnsafe(settled)
-          ? Effect.void
-          : Effect.asVoid(
-            Effect.timeoutOption(Deferred.await(settled), options.openTimeout ?? Defaults.socket.openTimeout)
-          )
-      ),
-      facts,
-      comfyOrgApiKey: options.comfyOrgApiKey,
-      allowGlobalInterrupt: options.allowGlobalInterrupt ?? false,
-      renamed: (entry, promptId) => Runs.rename(runs, entry, promptId, readTime(clock)),
-      queueReadAt: Number.NEGATIVE_INFINITY,
-      keepsIds: false
-    }
-  })
-  yield* Effect.addFinalizer(() => host.close)
+  const host = lazy(() =>
+    RunHost.make({
+      backend: id,
+      runs,
+      watch: options.watch === undefined ? RunWatch.defaults : { ...RunWatch.defaults, ...options.watch },
+      context: {
+        clock,
+        alarm: transport.alarm,
+        http: http(),
+        files: files(),
+        link,
+        linkSettled: Effect.suspend(() =>
+          options.socket === "none" || Deferred.isDoneUnsafe(settled)
+            ? Effect.void
+            : Effect.asVoid(
+              Effect.timeoutOption(Deferred.await(settled), options.openTimeout ?? Defaults.socket.openTimeout)
+            )
+        ),
+        facts: facts(),
+        comfyOrgApiKey: options.comfyOrgApiKey,
+        allowGlobalInterrupt: options.allowGlobalInterrupt ?? false,
+        renamed: (entry, promptId) => Runs.rename(runs, entry, promptId, readTime(clock)),
+        queueReadAt: Number.NEGATIVE_INFINITY,
+        keepsIds: false
+      }
+    })
+  )
+  yield* Effect.addFinalizer(() => host().close)
 
   const letGo = (wanted: RunOptions) => (entry: RunEntry.RunEntry) =>
-    wanted.onInterrupt === "leave" ? Effect.void : host.abandon(entry)
+    wanted.onInterrupt === "leave" ? Effect.void : host().abandon(entry)
 
   const run = (workflow: Workflow, wanted: RunOptions = {}) =>
     Stream.unwrap(
       Effect.map(
-        Effect.acquireRelease(host.start(submission(workflow, wanted, "cancel")), letGo(wanted)),
+        Effect.acquireRelease(host().start(submission(workflow, wanted, "cancel")), letGo(wanted)),
         (entry) => RunEntry.events(entry, wanted.events)
       )
     )
@@ -284,32 +299,36 @@ export const make = Effect.fnUntraced(function*(
     promptId: entry.state.promptId,
     events: (wanted) => RunEntry.events(entry, wanted),
     result: resultOf(entry),
-    cancel: host.cancelEntry(entry)
+    cancel: host().cancelEntry(entry)
   })
 
   return {
     id,
     run,
     result: (workflow, wanted = {}) =>
-      Effect.acquireUseRelease(host.start(submission(workflow, wanted, "cancel")), resultOf, letGo(wanted)),
+      Effect.acquireUseRelease(host().start(submission(workflow, wanted, "cancel")), resultOf, letGo(wanted)),
     submit: Effect.fnUntraced(function*(workflow, wanted = {}) {
-      const entry = yield* host.start(submission(workflow, wanted, "leave"))
+      const entry = yield* host().start(submission(workflow, wanted, "leave"))
       yield* Deferred.await(entry.accepted)
       return entry.state.wasAccepted ? handle(entry) : yield* RunHost.notAccepted(entry)
     }),
-    attach: host.attach,
-    status: host.status,
-    cancel: host.cancel,
+    attach: (runId) => host().attach(runId),
+    status: (runId) => host().status(runId),
+    cancel: (runId) => host().cancel(runId),
     probe: Effect.gen(function*() {
       const before = readTime(clock).now
-      const queueRemaining = yield* Effect.mapError(http.queueRemaining, toBackendError)
+      const queueRemaining = yield* Effect.mapError(http().queueRemaining, toBackendError)
       return { roundTripMs: readTime(clock).now - before, queueRemaining }
     }),
-    capabilities: facts.capabilities,
+    capabilities: Effect.suspend(() => facts().capabilities),
     events: hub.events,
-    files,
+    get files() {
+      return files()
+    },
     link: linkState,
-    http
+    get http() {
+      return http()
+    }
   }
 })
 

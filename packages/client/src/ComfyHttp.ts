@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as BaseUrl from "./BaseUrl.ts"
 import type { ComfyHttpError } from "./ComfyHttpError.ts"
 import * as Credentials from "./Credentials.ts"
@@ -60,18 +61,21 @@ const retryTwice: Schedule.Schedule<unknown, ComfyHttpError> = Schedule.exponent
   Schedule.setInputType<ComfyHttpError>()
 )
 
-/** Endpoints over the `HttpClient` in context. Fails only where the URL is no base URL. */
-export const make = Effect.fnUntraced(function*(
+/** Requests over the `HttpClient` in context, as the options say. Fails only where the URL is no base URL. */
+export const transport = (
   options: HttpOptions
-): Effect.fn.Return<Shape, BaseUrl.BaseUrlError, HttpClient> {
-  const base = yield* Effect.fromResult(BaseUrl.parse(options.url))
-  const transport = yield* HttpTransport.make({
-    base,
-    credentials: options.credentials ?? Credentials.none,
-    bodyTimeout: options.bodyTimeout ?? Defaults.http.idleTimeout,
-    maxBodyBytes: options.maxBodyBytes ?? Defaults.http.maxBodyBytes,
-    retry: options.retry ?? retryTwice
-  })
+): Effect.Effect<HttpTransport.HttpTransport, BaseUrl.BaseUrlError, HttpClient | Scope.Scope> =>
+  Effect.flatMap(Effect.fromResult(BaseUrl.parse(options.url)), (base) =>
+    HttpTransport.make({
+      base,
+      credentials: options.credentials ?? Credentials.none,
+      bodyTimeout: options.bodyTimeout ?? Defaults.http.idleTimeout,
+      maxBodyBytes: options.maxBodyBytes ?? Defaults.http.maxBodyBytes,
+      retry: options.retry ?? retryTwice
+    }))
+
+/** Every endpoint over one transport. */
+export const over = (transport: HttpTransport.HttpTransport, options: HttpOptions): Shape => {
   const call = HttpCall.make(transport, options.headersTimeout ?? Defaults.http.headersTimeout)
   // Dozens of calls that most clients never make: a fleet's worth of idle clients should not hold them.
   const server = lazy(() => HttpServer.make(call, options.objectInfoTimeout ?? Defaults.http.objectInfoTimeout))
@@ -89,10 +93,16 @@ export const make = Effect.fnUntraced(function*(
     get assets() {
       return assets()
     },
-    baseUrl: BaseUrl.format(base),
+    baseUrl: transport.baseUrl,
     call
   }
-})
+}
+
+/** Endpoints over the `HttpClient` in context. Fails only where the URL is no base URL. */
+export const make = (
+  options: HttpOptions
+): Effect.Effect<Shape, BaseUrl.BaseUrlError, HttpClient | Scope.Scope> =>
+  Effect.map(transport(options), (transport) => over(transport, options))
 
 /** Endpoints of one server as a layer. */
 export const layer = (options: HttpOptions): Layer.Layer<ComfyHttp, BaseUrl.BaseUrlError, HttpClient> =>

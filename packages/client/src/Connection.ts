@@ -227,10 +227,15 @@ const open = Effect.fnUntraced(function*(
   let onOpen: ((exit: Exit.Exit<void, LinkError>) => void) | undefined
   const pongs = new Set<Deferred.Deferred<void, LinkError>>()
 
+  const opening = (exit: Exit.Exit<void, LinkError>) => {
+    onOpen?.(exit)
+    // It would keep the fiber that waited.
+    onOpen = undefined
+  }
   const end = (error: LinkError) => {
     if (ended !== undefined) return
     ended = error
-    onOpen?.(Exit.fail(error))
+    opening(Exit.fail(error))
     for (const pong of pongs) Deferred.doneUnsafe(pong, Exit.fail(error))
     wake?.now()
   }
@@ -242,7 +247,7 @@ const open = Effect.fnUntraced(function*(
 
   socket.addEventListener("open", () => {
     isOpen = true
-    onOpen?.(Exit.void)
+    opening(Exit.void)
   })
   const received = (frame: Frame | UnreadText) => {
     if (ended !== undefined) return

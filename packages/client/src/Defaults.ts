@@ -104,7 +104,7 @@ export const cancel = {
 export const limits = {
   /** Lifecycle events of one run kept for late subscribers. */
   replay: 4_096,
-  /** Ids of ended runs remembered to refuse their reuse and to drop their late frames. */
+  /** Ids of ended runs remembered to refuse their reuse: at most so many, and always the latest half of them. */
   endedRuns: 10_000,
   /** Capabilities older than this are read again when they are asked for and no run is open: files come and go. */
   capabilitiesAge: minutes(10),

@@ -4,6 +4,7 @@
  */
 import { bounded } from "@effect-comfyui/execution/ExecutionError"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Cookies from "effect/http/Cookies"
@@ -20,7 +21,9 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Alarm from "./Alarm.ts"
 import * as BaseUrl from "./BaseUrl.ts"
 import { ComfyHttpError, type HttpReason } from "./ComfyHttpError.ts"
 import * as Credentials from "./Credentials.ts"
@@ -57,6 +60,8 @@ export type Answer = HttpClientResponse.HttpClientResponse
 
 /** Requests to one origin. */
 export interface HttpTransport {
+  /** Origin and prefix, without secrets. */
+  readonly baseUrl: string
   readonly send: (request: HttpRequest) => Effect.Effect<Answer, ComfyHttpError>
   /** The whole body as text, within `maxBodyBytes`. */
   readonly text: (request: HttpRequest) => Effect.Effect<string, ComfyHttpError>
@@ -64,6 +69,8 @@ export interface HttpTransport {
   readonly address: (clientId: string) => Effect.Effect<
     { readonly url: URL; readonly headers: Readonly<Record<string, Redacted.Redacted<string>>> }
   >
+  /** The timer of its waits, for others of the same client. */
+  readonly alarm: Alarm.Alarm
 }
 
 type ErrorContext = Pick<HttpRequest, "method" | "path">
@@ -175,22 +182,35 @@ const cookieHeader = (jar: string | undefined, own: Credentials.Credentials["coo
 const plain = (secrets: Credentials.Credentials["query"]): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, Redacted.value(value)]))
 
+const settings = Context.empty().pipe(
+  // Spans would carry the URL with its tokens, and ComfyUI's CORS refuses the headers of propagation.
+  Context.add(HttpClient.TracerDisabledWhen, () => true),
+  // A redirect followed blindly would take the credentials with it.
+  Context.add(FetchHttpClient.RequestInit, { redirect: "manual" })
+)
+
 /** Requests over the `HttpClient` in context. */
 export const make = Effect.fnUntraced(function*(
   options: TransportOptions
-): Effect.fn.Return<HttpTransport, never, HttpClient.HttpClient> {
+): Effect.fn.Return<HttpTransport, never, HttpClient.HttpClient | Scope.Scope> {
   const client = yield* HttpClient.HttpClient
+  const alarm = yield* Alarm.make
   const clock = yield* Clock.Clock
   const { base } = options
   const userinfo = base.userinfo === undefined
     ? Credentials.none
     : Credentials.basic(base.userinfo.username, base.userinfo.password)
-  const credentials = Effect.isEffect(options.credentials) ? options.credentials : Effect.succeed(options.credentials)
-  const current = Effect.map(credentials, (asked) => Credentials.all(userinfo, asked))
+  const withUserinfo = (asked: Credentials.Credentials) => Credentials.all(userinfo, asked)
+  const current = Effect.isEffect(options.credentials)
+    ? Effect.map(options.credentials, withUserinfo)
+    : Effect.succeed(withUserinfo(options.credentials))
   let jar: ReadonlyArray<Cookies.Cookie> = []
 
   const cookies = (url: string, own: Credentials.Credentials["cookies"]) =>
-    cookieHeader(Cookies.toRequestCookieHeader(jar, url, clock.currentTimeMillisUnsafe()), own)
+    cookieHeader(
+      jar.length === 0 ? undefined : Cookies.toRequestCookieHeader(jar, url, clock.currentTimeMillisUnsafe()),
+      own
+    )
 
   const keepCookies = (answer: Answer) => {
     if (answer.headers["set-cookie"] === undefined) return
@@ -207,10 +227,8 @@ export const make = Effect.fnUntraced(function*(
     })
     return client.execute(prepared).pipe(
       Effect.mapError((error) => transportFailure(request, error)),
-      Effect.timeoutOrElse({
-        duration: request.timeout,
-        orElse: () => Effect.fail(timedOut(request, "no answer in time"))
-      }),
+      (answer) =>
+        alarm.timeoutOrElse(answer, request.timeout, () => Effect.fail(timedOut(request, "no answer in time"))),
       Effect.tap((answer) => Effect.sync(() => keepCookies(answer)))
     )
   }
@@ -224,10 +242,7 @@ export const make = Effect.fnUntraced(function*(
     const whole = length <= 1_000_000 ? answer.text : readBounded(answer, limit, tooLarge)
     return whole.pipe(
       Effect.mapError((error) => error._tag === "ComfyHttpError" ? error : transportFailure(request, error)),
-      Effect.timeoutOrElse({
-        duration: options.bodyTimeout,
-        orElse: () => Effect.fail(timedOut(request, "the body stopped"))
-      })
+      (body) => alarm.timeoutOrElse(body, options.bodyTimeout, () => Effect.fail(timedOut(request, "the body stopped")))
     )
   }
 
@@ -249,13 +264,12 @@ export const make = Effect.fnUntraced(function*(
     (request.idempotent
       ? Effect.retry(once(request), { schedule: options.retry, while: isTransient })
       : once(request)).pipe(
-        // Spans would carry the URL with its tokens, and ComfyUI's CORS refuses the headers of propagation.
-        Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
-        // A redirect followed blindly would take the credentials with it.
-        Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" })
+        Effect.provideContext(settings)
       )
 
   return {
+    baseUrl: BaseUrl.format(base),
+    alarm,
     send,
     text: (request) =>
       Effect.flatMap(

@@ -2,6 +2,7 @@
  * One logical socket to one server: dialled anew whenever it ends, announced only when the server has registered it, and
  * watched by pings. What it cannot promise, that nothing was missed, it says: every loss is told with its reason.
  */
+import type { Frame } from "@effect-comfyui/protocol/Frame"
 import * as ServerMessage from "@effect-comfyui/protocol/ServerMessage"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
@@ -92,10 +93,9 @@ export const make = Effect.fnUntraced(function*(
   }
 
   /** Pulls until the connection ends. The first frame is the server's word that it has registered us. */
-  const pump = Effect.fnUntraced(function*(connection: Connection, id: string) {
+  const pump = (connection: Connection, id: string): Effect.Effect<never, LinkError> => {
     let decoder = ServerMessage.makeDecoder()
-    for (;;) {
-      const frames = yield* connection.pull
+    const take = (frames: ReadonlyArray<Frame>) => {
       const messages = decoder.decodeBatch(frames)
       const time = readTime(clock)
       if (state._tag !== "Up") {
@@ -111,21 +111,23 @@ export const make = Effect.fnUntraced(function*(
       }
       listener.messages(messages, time)
     }
-  })
+    return Effect.forever(Effect.map(connection.pull, take), { disableYield: true })
+  }
 
-  const heartbeat = Effect.fnUntraced(function*(ping: Effect.Effect<void, LinkError>) {
-    let missed = 0
-    for (;;) {
-      yield* Effect.sleep(options.pingInterval)
-      const answered = yield* Effect.timeoutOption(ping, options.pingInterval)
-      missed = Option.isSome(answered) ? 0 : missed + 1
-      // A server whose interpreter is held by a node answers neither pings nor HTTP: then waiting is right.
-      if (missed >= options.missedPongs && (yield* options.httpAnswers)) {
-        yield* replace({ _tag: "PongsMissed", missed })
-        return yield* Effect.never
+  const heartbeat = (ping: Effect.Effect<void, LinkError>) =>
+    Effect.gen(function*() {
+      let missed = 0
+      for (;;) {
+        yield* Effect.sleep(options.pingInterval)
+        const answered = yield* Effect.timeoutOption(ping, options.pingInterval)
+        missed = Option.isSome(answered) ? 0 : missed + 1
+        // A server whose interpreter is held by a node answers neither pings nor HTTP: then waiting is right.
+        if (missed >= options.missedPongs && (yield* options.httpAnswers)) {
+          yield* replace({ _tag: "PongsMissed", missed })
+          return yield* Effect.never
+        }
       }
-    }
-  })
+    })
 
   const replace = (reason: LinkReason) =>
     Effect.suspend(() => {

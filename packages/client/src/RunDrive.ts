@@ -282,12 +282,16 @@ const post = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry, s
 })
 
 /** Drives a run from its submission to its ending. */
-export const drive = Effect.fn("comfy.run")(
-  function*(context: RunContext, entry: RunEntry, submission: Submission) {
-    yield* Effect.ensuring(post(context, entry, submission), Deferred.succeed(entry.posted, undefined))
-    yield* watch(context, entry)
-  }
-)
+export const drive = (context: RunContext, entry: RunEntry, submission: Submission): Effect.Effect<void> =>
+  Effect.withSpan(
+    Effect.andThen(
+      Effect.ensuring(post(context, entry, submission), Deferred.succeed(entry.posted, undefined)),
+      watch(context, entry)
+    ),
+    "comfy.run",
+    // Its place in the code says nothing that its name does not, and looking for it costs as much as the POST's text.
+    { captureStackTrace: false }
+  )
 
 /** Drives a run that somebody else submitted. */
 export const observe = (context: RunContext, entry: RunEntry): Effect.Effect<void> => watch(context, entry)

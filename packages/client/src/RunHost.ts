@@ -65,9 +65,9 @@ const toBackendReason = (reason: Reason): BackendError["reason"] => {
   }
 }
 
-export const make = Effect.fnUntraced(function*(options: HostOptions): Effect.fn.Return<RunHost> {
+export const make = (options: HostOptions): RunHost => {
   const { backend, context, runs } = options
-  const scope = yield* Scope.make()
+  const scope = Scope.makeUnsafe()
   const observers = new Set<RunEntry.RunEntry>()
   let closed = false
 
@@ -213,7 +213,7 @@ export const make = Effect.fnUntraced(function*(options: HostOptions): Effect.fn
     cancelRisen: (promptId) => Effect.ignore(cancelForeign(promptId)),
     close
   }
-})
+}
 
 /** The error of a run that ended before the server had accepted it. */
 export const notAccepted = (entry: RunEntry.RunEntry): ExecutionError => {

@@ -12,8 +12,9 @@ export interface Runs {
   readonly byPrompt: Map<string, RunEntry>
   /** Open runs by our id: the same, but where a server chooses its own. */
   readonly byRun: Map<string, RunEntry>
-  /** Ids of ended runs, oldest first: refused when used again. */
-  readonly ended: Set<string>
+  /** Ids of ended runs, refused when used again: the latest, and as many before them. */
+  endedLately: Set<string>
+  endedBefore: Set<string>
   /** Ids given up without knowing whether the server has them, with the time until which they matter. */
   readonly tombstones: Map<string, number>
   /** Frames of prompts that nobody knows yet, while a POST is under way whose answer may name them. */
@@ -23,13 +24,15 @@ export interface Runs {
 export const make = (): Runs => ({
   byPrompt: new Map(),
   byRun: new Map(),
-  ended: new Set(),
+  endedLately: new Set(),
+  endedBefore: new Set(),
   tombstones: new Map(),
   unclaimed: []
 })
 
 /** Whether a run id was used before in this client. */
-export const isTaken = (runs: Runs, id: RunId): boolean => runs.byRun.has(id) || runs.ended.has(id)
+export const isTaken = (runs: Runs, id: RunId): boolean =>
+  runs.byRun.has(id) || runs.endedLately.has(id) || runs.endedBefore.has(id)
 
 export const add = (runs: Runs, entry: RunEntry): void => {
   runs.byRun.set(entry.state.subject.runId, entry)
@@ -45,12 +48,21 @@ export const rename = (runs: Runs, entry: RunEntry, promptId: string, time: Time
   if (early.length > 0) publish(entry, Run.step(entry.state, { _tag: "Frames", messages: early }, time))
 }
 
-const evictOldest = (
-  ids: { readonly size: number; keys(): Iterator<string>; delete(id: string): boolean },
-  cap: number
-) => {
-  const oldest = ids.size > cap ? ids.keys().next().value : undefined
-  if (oldest !== undefined) ids.delete(oldest)
+/** Two sets in turn: one that gives up its oldest id for each new one takes twice the room and ever longer. */
+const rememberEnded = (runs: Runs, id: RunId): void => {
+  if (runs.endedLately.size >= Defaults.limits.endedRuns / 2) {
+    runs.endedBefore = runs.endedLately
+    runs.endedLately = new Set()
+  }
+  runs.endedLately.add(id)
+}
+
+const bury = (runs: Runs, promptId: string, until: number): void => {
+  runs.tombstones.set(promptId, until)
+  const oldest = runs.tombstones.size > Defaults.ambiguity.maxTombstones
+    ? runs.tombstones.keys().next().value
+    : undefined
+  if (oldest !== undefined) runs.tombstones.delete(oldest)
 }
 
 /** Forgets an ended run, but not its id. `inDoubt`: the server may still have it. */
@@ -58,12 +70,8 @@ export const remove = (runs: Runs, entry: RunEntry, inDoubt: boolean, time: Time
   const { promptId, subject } = entry.state
   runs.byRun.delete(subject.runId)
   runs.byPrompt.delete(promptId)
-  runs.ended.add(subject.runId)
-  evictOldest(runs.ended, Defaults.limits.endedRuns)
-  if (inDoubt) {
-    runs.tombstones.set(promptId, time.now + tombstoneMs)
-    evictOldest(runs.tombstones, Defaults.ambiguity.maxTombstones)
-  }
+  rememberEnded(runs, subject.runId)
+  if (inDoubt) bury(runs, promptId, time.now + tombstoneMs)
   if (runs.byRun.size === 0) runs.unclaimed = []
 }
 

@@ -1,7 +1,7 @@
 /** What is known of the process that answers: its version, what it can run, and whether it is still the same one. */
 import type { BackendError, Capabilities } from "@effect-comfyui/execution/Backend"
 import * as Version from "@effect-comfyui/protocol/Version"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
@@ -28,14 +28,14 @@ export interface ServerFacts {
   readonly doubtCapabilities: () => void
 }
 
-export const make = Effect.fnUntraced(function*(http: HttpShape, { isIdle, onRestart }: {
+export const make = (http: HttpShape, { clock, isIdle, onRestart }: {
+  readonly clock: Clock.Clock
   /** No run of ours is open: only then are facts that have aged read again. */
   readonly isIdle: () => boolean
   readonly onRestart: (epoch: number) => void
-}): Effect.fn.Return<ServerFacts> {
-  const clock = yield* Clock.Clock
+}): ServerFacts => {
   const state = Epoch.init()
-  const one = yield* Semaphore.make(1)
+  const one = Semaphore.makeUnsafe(1)
   let traits: Version.ServerTraits | undefined
   let capabilities: Capabilities | undefined
   let readAt = 0
@@ -95,4 +95,4 @@ export const make = Effect.fnUntraced(function*(http: HttpShape, { isIdle, onRes
       capabilities = undefined
     }
   }
-})
+}

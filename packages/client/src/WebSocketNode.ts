@@ -36,7 +36,6 @@ const construct = (options: WebSocketOptions): Socket.WebSocketConstructor["Serv
     // Frames are small and the servers near: deflating them costs a thread hop each.
     perMessageDeflate: false,
     maxPayload: options.maxFrameBytes ?? Defaults.socket.maxFrameBytes,
-    handshakeTimeout: Duration.toMillis(Defaults.socket.openTimeout),
     followRedirects: false,
     // A text that is no UTF-8 is read with replacement characters and decoded as what it is: `Malformed`, or a frame.
     skipUTF8Validation: true,

@@ -1,3 +1,4 @@
+import * as Alarm from "@effect-comfyui/client/Alarm"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -5,7 +6,6 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import * as Alarm from "@effect-comfyui/client/Alarm"
 
 /** Waits that write down their names. */
 const named = (names: Array<string>) => (name: string): Alarm.Wait => ({ openUnsafe: () => names.push(name) })

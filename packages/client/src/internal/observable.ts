@@ -26,9 +26,11 @@ export const make = <A>(initial: A): Writable<A> => {
     Effect.map(changedSince(seen), () => [value, version])
   return {
     get: Effect.sync(() => value),
-    changes: Stream.paginate(
-      -1,
-      (seen: number) => Effect.map(next(seen), ([latest, at]) => [[latest], Option.some(at)] as const)
+    changes: Stream.suspend(() =>
+      Stream.paginate(
+        -1,
+        (seen: number) => Effect.map(next(seen), ([latest, at]) => [[latest], Option.some(at)] as const)
+      )
     ),
     set: (next) => {
       if (next === value) return
