@@ -193,7 +193,10 @@ export const make = (options: HostOptions): RunHost => {
   const close = Effect.gen(function*() {
     closed = true
     const open = [...runs.byRun.values()]
-    const sent = open.filter((entry) => entry.onClose === "cancel" && entry.state.phase !== "unsent")
+    // A run that has ended may still be here, while its driver finishes.
+    const sent = open.filter(({ onClose, state }) =>
+      onClose === "cancel" && state.phase !== "unsent" && state.phase !== "ended"
+    )
     // Whoever waits is free at once; the server is told afterwards.
     for (const entry of [...open, ...observers]) feed(context, entry, { _tag: "Closed" })
     yield* Effect.forEach(sent, takeBack, { concurrency: "unbounded", discard: true })

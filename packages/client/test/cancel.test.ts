@@ -279,6 +279,20 @@ describe("closing the client's scope", () => {
       assert.strictEqual(ending(late.events), "Failed(Closed) via client")
     }).pipe(Effect.provide(fake())))
 
+  it.effect("right after the last event asks nothing and cancels nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* theServer
+      const scope = yield* Scope.make()
+      const client = yield* Scope.provide(connect(), scope)
+      yield* Effect.forkChild(
+        Effect.andThen(Stream.runDrain(client.run(sleep(1))), Scope.close(scope, Exit.void)),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* asked(server), ["POST /prompt 200"])
+      assert.deepStrictEqual(yield* outcomes(server), ["success"])
+    }).pipe(Effect.provide(fake())))
+
   it.effect("while it connects, and while it waits to dial again: no socket afterwards, no defect (C05, C06)", () =>
     Effect.gen(function*() {
       const server = yield* theServer
