@@ -75,7 +75,7 @@ const cost = (workflows: ReadonlyArray<Workflow.Workflow>, run: (workflow: Workf
 
 const reference = (workflow: Workflow.Workflow): string => hash("sha256", JSON.stringify(workflow.nodes), "hex")
 
-const size = 150
+const size = 800
 
 const samples = (text: string, ours: (workflow: Workflow.Workflow) => unknown) => () => {
   const fresh = (): ReadonlyArray<Workflow.Workflow> =>
