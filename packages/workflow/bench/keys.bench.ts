@@ -75,21 +75,24 @@ const cost = (workflows: ReadonlyArray<Workflow.Workflow>, run: (workflow: Workf
 
 const reference = (workflow: Workflow.Workflow): string => hash("sha256", JSON.stringify(workflow.nodes), "hex")
 
-const size = 800
+const size = 100
+const batches = 12
 
 const samples = (text: string, ours: (workflow: Workflow.Workflow) => unknown) => () => {
   const fresh = (): ReadonlyArray<Workflow.Workflow> =>
     Array.from({ length: size }, () => Workflow.fromNodes(JSON.parse(text)))
-  const round = (index: number) => {
-    const [first, second] = [fresh(), fresh()]
-    // The side that goes first changes every round.
-    const before = index % 2 === 0 ? cost(first, ours) : undefined
-    const base = cost(before === undefined ? first : second, reference)
-    const own = before ?? cost(second, ours)
-    return { ours: own, reference: base, ratio: own / base }
+  /** Small batches by turns: what the collector does with the texts read before falls on both sides alike. */
+  const round = () => {
+    const sum = { ours: 0, reference: 0 }
+    for (let batch = 0; batch < batches; batch++) {
+      if (batch % 2 === 0) sum.ours += cost(fresh(), ours)
+      sum.reference += cost(fresh(), reference)
+      if (batch % 2 === 1) sum.ours += cost(fresh(), ours)
+    }
+    return { ours: sum.ours / batches, reference: sum.reference / batches, ratio: sum.ours / sum.reference }
   }
-  for (let index = 0; index < 6; index++) round(index)
-  return Array.from({ length: 30 }, (_, index) => round(index))
+  for (let warm = 0; warm < 4; warm++) round()
+  return Array.from({ length: 30 }, round)
 }
 
 const content = (workflow: Workflow.Workflow): unknown => Result.isSuccess(WorkflowKey.content(workflow))
