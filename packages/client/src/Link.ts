@@ -94,7 +94,7 @@ export const make = Effect.fnUntraced(function*(
 
   /** Pulls until the connection ends. The first frame is the server's word that it has registered us. */
   const pump = (connection: Connection, id: string): Effect.Effect<never, LinkError> => {
-    let decoder = ServerMessage.makeDecoder()
+    const decoder = ServerMessage.makeDecoder()
     const take = (frames: ReadonlyArray<Frame>) => {
       const messages = decoder.decodeBatch(frames)
       const time = readTime(clock)
@@ -103,11 +103,6 @@ export const make = Effect.fnUntraced(function*(
         const up: LinkState = { _tag: "Up", generation: ++generation, clientId: id }
         become(up)
         listener.up(up, time)
-      }
-      for (const message of messages) {
-        if (message._tag === "FeatureFlags" && message.flags["supports_progress_text_metadata"] === true) {
-          decoder = ServerMessage.makeDecoder({ progressTextMetadata: true })
-        }
       }
       listener.messages(messages, time)
     }

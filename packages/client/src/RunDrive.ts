@@ -211,7 +211,10 @@ const onReceipt = Effect.fnUntraced(function*(
   })
   if (!refused) return
   // The part that was accepted would run for nobody.
-  yield* cancelOnServer(context, entry).pipe(Effect.timeoutOption(Defaults.cancel.onInterrupt), Effect.ignore)
+  yield* cancelOnServer(context, entry.state.promptId, entry).pipe(
+    Effect.timeoutOption(Defaults.cancel.onInterrupt),
+    Effect.ignore
+  )
   feed(context, entry, {
     _tag: "Refused",
     via: "http",
@@ -298,11 +301,12 @@ export const observe = (context: RunContext, entry: RunEntry): Effect.Effect<voi
 
 // ── Cancelling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const cancelOnServer = Effect.fnUntraced(function*(
+/** Tells the server once to cancel a prompt; `entry` where it is a run of this client. */
+export const cancelOnServer = Effect.fnUntraced(function*(
   context: RunContext,
-  entry: RunEntry
+  promptId: string,
+  entry?: RunEntry
 ): Effect.fn.Return<Cancelled, ComfyHttpError> {
-  const { promptId } = entry.state
   return yield* cancel({
     http: context.http,
     traits: yield* context.facts.traits,
@@ -339,7 +343,7 @@ export const cancelRun = Effect.fnUntraced(function*(
 const isOver = (state: RunEntry["state"]): boolean => state.phase === "ended"
 
 const tell = (context: RunContext, entry: RunEntry): Effect.Effect<CancelOutcome, BackendError> =>
-  Effect.matchEffect(cancelOnServer(context, entry), {
+  Effect.matchEffect(cancelOnServer(context, entry.state.promptId, entry), {
     onFailure: (error) => Effect.fail(toBackendError(error)),
     onSuccess: (outcome) => {
       if (outcome === "no-answer") return Effect.fail(noAnswer)

@@ -15,8 +15,17 @@ import * as Defaults from "./Defaults.ts"
 import { readTime } from "./internal/time.ts"
 import * as Run from "./Run.ts"
 import type { Answer } from "./RunAnswer.ts"
-import * as RunCancel from "./RunCancel.ts"
-import { cancelRun, drive, feed, locate, noAnswer, observe, type RunContext, type Submission } from "./RunDrive.ts"
+import {
+  cancelOnServer,
+  cancelRun,
+  drive,
+  feed,
+  locate,
+  noAnswer,
+  observe,
+  type RunContext,
+  type Submission
+} from "./RunDrive.ts"
 import * as RunEntry from "./RunEntry.ts"
 import * as Runs from "./Runs.ts"
 import * as RunState from "./RunState.ts"
@@ -164,20 +173,11 @@ export const make = (options: HostOptions): RunHost => {
       }
     })
 
-  const cancelForeign = Effect.fnUntraced(function*(promptId: string) {
-    return yield* RunCancel.cancel({
-      http: context.http,
-      traits: yield* context.facts.traits,
-      ask: locate(context, promptId, undefined),
-      allowGlobalInterrupt: context.allowGlobalInterrupt
-    }, promptId)
-  })
-
   const cancel = (id: RunId): Effect.Effect<CancelOutcome, BackendError> => {
     const entry = ofThisClient(id)
     if (entry !== undefined) return cancelRun(context, entry, fork)
     return Effect.filterOrFail(
-      Effect.mapError(cancelForeign(id), toBackendError),
+      Effect.mapError(cancelOnServer(context, id), toBackendError),
       (outcome) => outcome !== "no-answer",
       () => noAnswer
     )
@@ -185,7 +185,7 @@ export const make = (options: HostOptions): RunHost => {
 
   /** What was posted, or is being posted, is taken back where its starter wants that. */
   const takeBack = (entry: RunEntry.RunEntry) =>
-    Effect.andThen(Deferred.await(entry.posted), cancelForeign(entry.state.promptId)).pipe(
+    Effect.andThen(Deferred.await(entry.posted), cancelOnServer(context, entry.state.promptId)).pipe(
       Effect.timeoutOption(Defaults.cancel.onInterrupt),
       Effect.ignore
     )
@@ -213,7 +213,7 @@ export const make = (options: HostOptions): RunHost => {
     status,
     cancel,
     cancelEntry: (entry) => cancelRun(context, entry, fork),
-    cancelRisen: (promptId) => Effect.ignore(cancelForeign(promptId)),
+    cancelRisen: (promptId) => Effect.ignore(cancelOnServer(context, promptId)),
     close
   }
 }

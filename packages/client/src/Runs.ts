@@ -1,6 +1,7 @@
 /** All runs of one client: which frame is whose, which id is taken, and what to do with prompts that nobody owns. */
 import type { RunId } from "@effect-comfyui/execution/Ids"
 import type { ServerMessage } from "@effect-comfyui/protocol/ServerMessage"
+import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
 import type { Time } from "./internal/time.ts"
 import * as Run from "./Run.ts"
@@ -75,7 +76,7 @@ export const remove = (runs: Runs, entry: RunEntry, inDoubt: boolean, time: Time
   if (runs.byRun.size === 0) runs.unclaimed = []
 }
 
-const tombstoneMs = 24 * 60 * 60 * 1_000
+const tombstoneMs = Duration.toMillis(Defaults.ambiguity.tombstone)
 
 /** Which prompt a message is about; undefined for those that are about none. */
 export const promptIdOf = (message: ServerMessage): string | undefined => {

@@ -5,7 +5,7 @@ import { createServer } from "node:http"
 import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
 
-const placeholder = "00000000-0000-4000-8000-000000000000"
+const blankId = "00000000-0000-4000-8000-000000000000"
 
 /** An unmasked WebSocket frame. */
 const framed = (opcode: number, payload: Uint8Array): Buffer => {
@@ -34,12 +34,12 @@ const python = (value: unknown): string => {
 
 const event = (type: string, data: object): Buffer => framed(1, Buffer.from(python({ type, data })))
 
-const named = (type: string, data: object): Buffer => event(type, { ...data, prompt_id: placeholder })
+const named = (type: string, data: object): Buffer => event(type, { ...data, prompt_id: blankId })
 
 const progress = (count: number): ReadonlyArray<Buffer> =>
   Array.from(
     { length: count },
-    (_, i) => event("progress", { value: i + 1, max: count, prompt_id: placeholder, node: "12" })
+    (_, i) => event("progress", { value: i + 1, max: count, prompt_id: blankId, node: "12" })
   )
 
 const nodeState = (id: string, state: string) => ({
@@ -47,7 +47,7 @@ const nodeState = (id: string, state: string) => ({
   max: 1,
   state,
   node_id: id,
-  prompt_id: placeholder,
+  prompt_id: blankId,
   display_node_id: id,
   parent_node_id: null,
   real_node_id: id
@@ -61,7 +61,7 @@ const states = (count: number, every: number): ReadonlyArray<Buffer> => {
     const id = `${i}`
     if (i % every === 0) {
       const nodes = [...finished, `"${id}": ${python(nodeState(id, "running"))}`].join(", ")
-      const text = `{"type": "progress_state", "data": {"prompt_id": "${placeholder}", "nodes": {${nodes}}}}`
+      const text = `{"type": "progress_state", "data": {"prompt_id": "${blankId}", "nodes": {${nodes}}}}`
       frames.push(framed(1, Buffer.from(text)))
     }
     finished.push(`"${id}": ${python(nodeState(id, "finished"))}`)
@@ -72,7 +72,7 @@ const states = (count: number, every: number): ReadonlyArray<Buffer> => {
 const previews = (count: number, bytes: number): ReadonlyArray<Buffer> => {
   const metadata = Buffer.from(python({
     node_id: "12",
-    prompt_id: placeholder,
+    prompt_id: blankId,
     display_node_id: "12",
     parent_node_id: null,
     real_node_id: "12",
@@ -88,12 +88,12 @@ const previews = (count: number, bytes: number): ReadonlyArray<Buffer> => {
 const opening = [
   named("execution_start", { timestamp: 1 }),
   named("execution_cached", { nodes: [], timestamp: 2 }),
-  event("executing", { node: "12", display_node: "12", prompt_id: placeholder })
+  event("executing", { node: "12", display_node: "12", prompt_id: blankId })
 ]
 const closing = [
   named("executed", { node: "12", display_node: "12", output: { text: ["done"] } }),
   named("execution_success", { timestamp: 3 }),
-  event("executing", { node: null, prompt_id: placeholder })
+  event("executing", { node: null, prompt_id: blankId })
 ]
 
 interface Mode {
@@ -134,7 +134,7 @@ const { batches, early, gapMs, pauseMs } = (modes[process.argv[2] ?? ""] ?? (() 
 /** Where the id stands in each batch. */
 const offsets = batches.map((batch) => {
   const at: Array<number> = []
-  for (let i = batch.indexOf(placeholder); i >= 0; i = batch.indexOf(placeholder, i + placeholder.length)) at.push(i)
+  for (let i = batch.indexOf(blankId); i >= 0; i = batch.indexOf(blankId, i + blankId.length)) at.push(i)
   return at
 })
 
@@ -172,7 +172,7 @@ const server = createServer((request, response) => {
     text += chunk
   })
   request.on("end", () => {
-    const id = /"prompt_id":\s*"([^"]+)"/.exec(text)?.[1] ?? placeholder
+    const id = /"prompt_id":\s*"([^"]+)"/.exec(text)?.[1] ?? blankId
     const client = /"client_id":\s*"([^"]+)"/.exec(text)?.[1] ?? ""
     const socket = sockets.get(client)
     for (let i = 0; i < early; i++) socket?.write(named36(i, id))
