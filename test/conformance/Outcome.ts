@@ -14,6 +14,8 @@ export type Outcome =
   | { readonly _tag: "Passed"; readonly detail: string }
   | { readonly _tag: "Failed"; readonly detail: string }
   | { readonly _tag: "Skipped"; readonly reason: SkipReason }
+  /** Left out by name, in `conformance.skip.json`. */
+  | { readonly _tag: "Listed"; readonly reason: string }
 
 /** One case of one file. */
 export interface Case {

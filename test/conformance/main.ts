@@ -1,19 +1,22 @@
 // `npm run conformance -- --recordings DIR --workflows DIR`: what real servers said, and what people really run, against
-// this library. New recordings and workflows are cases as they are.
+// this library. With `--fake` the recordings are played against the fake server instead. New recordings and workflows
+// are cases as they are.
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import { fakeCases, readSkips } from "./FakeCase.ts"
 import { filesIn } from "./Files.ts"
 import type { Case } from "./Outcome.ts"
 import { recordingCases } from "./RecordingCases.ts"
-import { caseLine, isFine, summary } from "./Report.ts"
+import { caseLine, isFine, shares, summary } from "./Report.ts"
 import { workflowCases } from "./WorkflowCase.ts"
 
-const usage = "npm run conformance -- [--recordings DIR]… [--workflows DIR]…"
+const usage = "npm run conformance -- [--recordings DIR]… [--fake] [--workflows DIR]…"
 
 const { values } = parseArgs({
   options: {
     recordings: { type: "string", multiple: true, default: [] },
+    fake: { type: "boolean", default: false },
     workflows: { type: "string", multiple: true, default: [] }
   }
 })
@@ -24,9 +27,13 @@ const program = Effect.gen(function*() {
     all.push(...cases)
     return Effect.forEach(cases, (one) => Console.log(caseLine(one)), { discard: true })
   }
+  const skips = values.fake ? readSkips() : {}
   for (const folder of values.recordings) {
-    for (const { name, text } of filesIn(folder, ".jsonl")) yield* tell(yield* recordingCases(name, text))
+    for (const { name, text } of filesIn(folder, ".jsonl")) {
+      yield* tell(values.fake ? fakeCases(name, text, skips) : yield* recordingCases(name, text))
+    }
   }
+  if (values.fake) { for (const line of shares(all)) yield* Console.log(line) }
   for (const folder of values.workflows) {
     for (const { name, text } of filesIn(folder, ".json")) yield* tell(workflowCases(name, text))
   }
