@@ -274,7 +274,7 @@ export const make = Effect.fnUntraced(function*(
         comfyOrgApiKey: options.comfyOrgApiKey,
         allowGlobalInterrupt: options.allowGlobalInterrupt ?? false,
         renamed: (entry, promptId) => Runs.rename(runs, entry, promptId, readTime(clock)),
-        queueReadAt: Number.NEGATIVE_INFINITY,
+        queue: undefined,
         keepsIds: false
       }
     })

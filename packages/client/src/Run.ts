@@ -9,7 +9,7 @@ import type { ServerMessage } from "@effect-comfyui/protocol/ServerMessage"
 import type { Time } from "./internal/time.ts"
 import type { Answer, Doubt, Outcome } from "./RunAnswer.ts"
 import { emitGap, emitStarted, fail, finishAs, lifecycle, toEnding } from "./RunEmit.ts"
-import { heardOutcome, onMessage } from "./RunFrames.ts"
+import { finishSettled, heardOutcome, onMessage } from "./RunFrames.ts"
 import { make, type State, type Subject } from "./RunState.ts"
 import * as RunWatch from "./RunWatch.ts"
 
@@ -30,6 +30,8 @@ export type Input =
   | { readonly _tag: "Doubted"; readonly doubt: Doubt }
   | { readonly _tag: "Frames"; readonly messages: ReadonlyArray<ServerMessage> }
   | { readonly _tag: "LinkLost" }
+  /** A frame came that nobody can read: it may have been about this run. */
+  | { readonly _tag: "Unreadable" }
   | { readonly _tag: "Asked"; readonly answer: Answer }
   | { readonly _tag: "CancelAsked" }
   /** Cancelled before it ran: taken out of the queue because we asked (`http`), or never posted (`client`). */
@@ -89,7 +91,7 @@ const onFinished = (state: State, outcome: Outcome, time: Time, out: Array<Execu
   if (state.settled !== undefined) return
   state.settled = outcome
   state.watch.settledAt = time.now
-  if (state.drained || !state.watch.hearing) finishAs(state, outcome, "http", time, out)
+  if (state.drained || !state.watch.hearing) finishSettled(state, outcome, time, out)
 }
 
 const onGone = (state: State, evidence: string, time: Time, out: Array<ExecutionEvent>): void => {
@@ -164,7 +166,7 @@ const onFrames = (
 const onTick = (state: State, time: Time, out: Array<ExecutionEvent>): void => {
   const { cancelAt, options, settledAt } = state.watch
   if (state.settled !== undefined && settledAt !== undefined && time.now >= settledAt + options.frameGrace) {
-    finishAs(state, state.settled, "http", time, out)
+    finishSettled(state, state.settled, time, out)
   } else if (cancelAt !== undefined && time.now >= cancelAt + options.cancelStuck) {
     state.watch.cancelAt = undefined
     out.push({
@@ -215,6 +217,11 @@ export const step = (state: State, input: Input, time: Time): ReadonlyArray<Exec
       state.whole = false
       state.connected = false
       RunWatch.linkLost(state.watch)
+      break
+    case "Unreadable":
+      // Told once: from here on it is HTTP that says how the run ends.
+      if (state.phase === "accepted" && state.whole) emitGap(state, "socket", time, out)
+      state.whole = false
       break
     case "Asked":
       onAnswer(state, input.answer, time, out)

@@ -20,19 +20,25 @@ export interface AskContext {
   readonly hasJobs: boolean
   /** The server keeps ids that clients choose. */
   readonly authoritative: boolean
-  /** The whole queue may be read now; it is large, so this is seldom. */
-  readonly mayReadQueue: boolean
+  /** The queue as it was read lately, by any run; without it the whole queue, which is large, may be read. */
+  readonly lately: QueueOrder | undefined
   /** The run has begun as far as frames told. */
   readonly started: boolean
 }
 
-/** An answer, and whether the whole queue was read for it. */
-export interface Asked {
-  readonly answer: Answer
-  readonly readQueue: boolean
+/** Which prompts run, and which wait, in their order. */
+export interface QueueOrder {
+  readonly running: ReadonlyArray<string>
+  readonly waiting: ReadonlyArray<string>
 }
 
-const asked = (answer: Answer, readQueue = false): Asked => ({ answer, readQueue })
+/** An answer, and the queue if it was read for it. */
+export interface Asked {
+  readonly answer: Answer
+  readonly queue: QueueOrder | undefined
+}
+
+const asked = (answer: Answer, queue?: QueueOrder): Asked => ({ answer, queue })
 
 const finished = (outcome: Outcome): Answer => ({ _tag: "Finished", outcome })
 
@@ -88,16 +94,20 @@ const noAnswer = (reason: Reason): Answer => ({ _tag: "NoAnswer", reason })
 /** A waiting prompt of which the queue was not read. */
 const waitsSomewhere: Answer = { _tag: "Waiting", ahead: null, serverIdle: null, behind: null }
 
-const inQueue = (queue: Queue.Queue, promptId: string): Answer | undefined => {
-  if (queue.queue_running.some((item) => Queue.promptIdOf(item) === promptId)) return { _tag: "Running" }
-  const ahead = Queue.sorted(queue.queue_pending).findIndex((item) => Queue.promptIdOf(item) === promptId)
+const orderOf = (queue: Queue.Queue): QueueOrder => ({
+  running: queue.queue_running.map(Queue.promptIdOf),
+  waiting: Queue.sorted(queue.queue_pending).map(Queue.promptIdOf)
+})
+
+const inQueue = ({ running, waiting }: QueueOrder, promptId: string): Answer | undefined => {
+  if (running.includes(promptId)) return { _tag: "Running" }
+  const ahead = waiting.indexOf(promptId)
   if (ahead === -1) return undefined
-  const [first] = queue.queue_running
   return {
     _tag: "Waiting",
-    ahead: ahead + queue.queue_running.length,
-    serverIdle: first === undefined,
-    behind: first === undefined ? null : Queue.promptIdOf(first)
+    ahead: ahead + running.length,
+    serverIdle: running.length === 0,
+    behind: running[0] ?? null
   }
 }
 
@@ -105,15 +115,17 @@ const inQueue = (queue: Queue.Queue, promptId: string): Answer | undefined => {
 export const ask = (http: HttpPrompts, promptId: string, context: AskContext): Effect.Effect<Asked> => {
   const unknown: Answer = { _tag: "Unknown", authoritative: context.authoritative }
 
+  const queue = Effect.map(http.queue, orderOf)
+
   const history = Effect.map(http.history(promptId), Option.map((entry) => finished(fromEntry(entry))))
 
   /** Where the run is while it has no history; `otherwise` if only the whole queue could tell and may not be read. */
   const pending = (otherwise: Answer): Effect.Effect<Asked, ComfyHttpError> =>
     Effect.flatMap(http.queueRemaining, (remaining) => {
       if (remaining === 0) return Effect.succeed(asked(unknown))
-      return context.mayReadQueue
-        ? Effect.map(http.queue, (queue) => asked(inQueue(queue, promptId) ?? unknown, true))
-        : Effect.succeed(asked(otherwise))
+      return context.lately === undefined
+        ? Effect.map(queue, (order) => asked(inQueue(order, promptId) ?? unknown, order))
+        : Effect.succeed(asked(inQueue(context.lately, promptId) ?? otherwise))
     })
 
   const byHistory = Effect.gen(function*() {
@@ -123,16 +135,15 @@ export const ask = (http: HttpPrompts, promptId: string, context: AskContext): E
     if (where.answer._tag !== "Unknown") return where
     // It may have gone from the queue to the history between the two questions.
     const after = yield* history
-    return Option.isSome(after) ? asked(after.value, where.readQueue) : where
+    return Option.isSome(after) ? asked(after.value, where.queue) : where
   })
 
   /** A waiting prompt, and whether anything else is there: alone with an idle worker it should run at once. */
   const waiting = Effect.gen(function*() {
     const remaining = yield* http.queueRemaining
     if (remaining <= 1) return asked({ _tag: "Waiting", ahead: 0, serverIdle: true, behind: null })
-    if (!context.mayReadQueue) return asked(waitsSomewhere)
-    const queue = yield* http.queue
-    return asked(inQueue(queue, promptId) ?? waitsSomewhere, true)
+    const order = context.lately ?? (yield* queue)
+    return asked(inQueue(order, promptId) ?? waitsSomewhere, context.lately === undefined ? order : undefined)
   })
 
   const byJob = Effect.gen(function*() {

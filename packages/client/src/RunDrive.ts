@@ -27,7 +27,7 @@ import type { Link } from "./Link.ts"
 import * as PromptBody from "./PromptBody.ts"
 import * as Run from "./Run.ts"
 import type { Answer } from "./RunAnswer.ts"
-import { ask } from "./RunAsk.ts"
+import { ask, type QueueOrder } from "./RunAsk.ts"
 import { cancel, type Cancelled } from "./RunCancel.ts"
 import { publish, type RunEntry } from "./RunEntry.ts"
 import * as RunWatch from "./RunWatch.ts"
@@ -47,8 +47,8 @@ export interface RunContext {
   readonly renamed: (entry: RunEntry, promptId: string) => void
   readonly comfyOrgApiKey: Redacted.Redacted<string> | undefined
   readonly allowGlobalInterrupt: boolean
-  /** When the whole queue was read last, by any run. */
-  queueReadAt: number
+  /** The queue as it was read last, by any run: what one learns spares all others the question. */
+  queue: { readonly order: QueueOrder; readonly at: number } | undefined
   /** The server has answered a POST with the id that we chose, whatever its version says. */
   keepsIds: boolean
 }
@@ -66,6 +66,8 @@ export const feed = (context: RunContext, entry: RunEntry, input: Run.Input): vo
 
 // ── Asking ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+const queueIntervalMs = Duration.toMillis(Defaults.watch.queueInterval)
+
 /** Where the run is now, without telling the machine. */
 export const locate = (
   context: RunContext,
@@ -82,11 +84,13 @@ export const locate = (
       ask(context.http, promptId, {
         hasJobs: traits.jobsApi,
         authoritative: traits.clientPromptId || context.keepsIds,
-        mayReadQueue: decisive || now - context.queueReadAt >= Duration.toMillis(Defaults.watch.queueInterval),
+        lately: decisive || context.queue === undefined || now - context.queue.at >= queueIntervalMs
+          ? undefined
+          : context.queue.order,
         started: entry?.state.started === true
       }),
-      ({ answer, readQueue }) => {
-        if (readQueue) context.queueReadAt = readTime(context.clock).now
+      ({ answer, queue }) => {
+        if (queue !== undefined) context.queue = { order: queue, at: readTime(context.clock).now }
         return answer
       }
     )

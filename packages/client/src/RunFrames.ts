@@ -7,7 +7,7 @@ import type * as Json from "@effect-comfyui/workflow/Json"
 import { classify } from "./Attribution.ts"
 import type { Time } from "./internal/time.ts"
 import type { Outcome } from "./RunAnswer.ts"
-import { common, emitChanges, emitProgress, emitStarted, finishAs, lifecycle } from "./RunEmit.ts"
+import { common, emitChanges, emitGap, emitProgress, emitStarted, finishAs, lifecycle } from "./RunEmit.ts"
 import * as RunNodes from "./RunNodes.ts"
 import type { State } from "./RunState.ts"
 import * as RunWatch from "./RunWatch.ts"
@@ -136,19 +136,32 @@ const terminate = (state: State, outcome: Outcome, time: Time): void => {
   state.watch.terminalAt = time.now
 }
 
+/** A node still runs though the prompt has succeeded: what it said at its end, outputs perhaps, did not come. */
+const lacksAnEnd = ({ nodes, terminal }: State): boolean =>
+  terminal?._tag === "Success" && nodes.statesSeen && nodes.running.size > 0
+
+/** The connection seems whole, and yet frames of this run, which is over, did not come. */
+const hasMissed = (state: State): boolean => state.whole && (state.terminal === undefined || lacksAnEnd(state))
+
 /** The socket's own outcome, if no frame before its terminal message can be missing. */
 export const heardOutcome = (state: State): Outcome | undefined =>
-  !state.terminalWhole
+  !state.terminalWhole || lacksAnEnd(state)
     ? undefined
     : state.terminal?._tag === "Success"
     ? { _tag: "Success", outputs: Object.fromEntries(state.outputs) }
     : state.terminal
 
+/** The ending as HTTP told it. */
+export const finishSettled = (state: State, outcome: Outcome, time: Time, out: Array<ExecutionEvent>): void => {
+  if (hasMissed(state)) emitGap(state, "socket", time, out)
+  finishAs(state, outcome, "http", time, out)
+}
+
 /** `executing{node: null}`: nothing of this run comes any more, and from now on history agrees. */
 const onDrained = (state: State, time: Time, out: Array<ExecutionEvent>): void => {
   const heard = state.whole ? heardOutcome(state) : undefined
   if (heard !== undefined) finishAs(state, heard, "socket", time, out)
-  else if (state.settled !== undefined) finishAs(state, state.settled, "http", time, out)
+  else if (state.settled !== undefined) finishSettled(state, state.settled, time, out)
   else {
     state.drained = true
     RunWatch.askNow(state.watch)

@@ -105,6 +105,23 @@ const isNameless = (message: ServerMessage): boolean =>
   message._tag === "Preview" || message._tag === "ProgressText" || message._tag === "Progress" ||
   message._tag === "Executing"
 
+/** What tells of runs, by its type on the wire. */
+const ofRuns: ReadonlySet<string> = new Set([
+  "execution_start",
+  "execution_cached",
+  "executing",
+  "progress",
+  "progress_state",
+  "executed",
+  "execution_success",
+  "execution_error",
+  "execution_interrupted"
+])
+
+/** It may have been about any of our runs: no message at all, or one of the server's own in another shape. */
+const isUnreadable = (message: ServerMessage): boolean =>
+  message._tag === "Malformed" || (message._tag === "Extension" && ofRuns.has(message.type))
+
 const onlyRunning = (runs: Runs): RunEntry | undefined => {
   let found: RunEntry | undefined
   for (const entry of runs.byRun.values()) {
@@ -165,6 +182,7 @@ export const dispatch = (
     }
     if (next !== undefined) continue
     from = i + 1
+    if (isUnreadable(message)) broadcast(runs, { _tag: "Unreadable" }, time)
     if (promptId === undefined) others.push(message)
     else if (runs.tombstones.has(promptId)) {
       runs.tombstones.delete(promptId)

@@ -46,6 +46,7 @@ const truths: ReadonlyArray<Truth> = [
     frames: decode([
       ...opening,
       frame("executed", { node: "2", display_node: "2", output: images }),
+      frame("progress_state", { nodes: { ...state("1", "finished", 3), ...state("2", "finished", 1) } }),
       frame("execution_success", { timestamp: 3 }),
       drained
     ])
@@ -273,6 +274,53 @@ describe("the machine of a run", () => {
       machine.check()
       endsAs(machine, truth)
       assert.strictEqual(machine.state.ending?.via, "socket")
+    }
+  })
+
+  it("a success with a node that never ended is asked for: its outputs may be missing", () => {
+    const [success] = truths
+    assert.isDefined(success)
+    const machine = new Machine()
+    machine.post(true)
+    machine.accept()
+    machine.give({
+      _tag: "Frames",
+      messages: success.frames.filter((message) =>
+        message._tag !== "Executed" && !(message._tag === "ProgressState" && message.nodes["2"]?.state === "finished")
+      )
+    })
+    machine.settle(() => ({ _tag: "Finished", outcome: success.outcome }))
+    machine.check()
+    endsAs(machine, success)
+    assert.deepStrictEqual(machine.events.slice(-2).map((event) => event._tag), ["Gap", "Completed"])
+  })
+
+  it("a frame that nobody can read makes the connection doubtful: HTTP says how it ends, after one Gap", () => {
+    for (const truth of truths) {
+      const machine = new Machine()
+      machine.post(true)
+      machine.accept()
+      machine.give({ _tag: "Frames", messages: truth.frames.slice(0, 3) })
+      machine.give({ _tag: "Unreadable" })
+      machine.give({ _tag: "Unreadable" })
+      machine.give({ _tag: "Frames", messages: truth.frames.slice(3) })
+      machine.settle(() => ({ _tag: "Finished", outcome: truth.outcome }))
+      machine.check()
+      endsAs(machine, truth)
+      assert.strictEqual(machine.state.ending?.via, "http")
+      assert.strictEqual(machine.events.filter((event) => event._tag === "Gap").length, 1)
+    }
+  })
+
+  it("an ending that no frame told, on a connection that seemed whole, comes after a Gap", () => {
+    for (const truth of truths) {
+      const machine = new Machine()
+      machine.post(true)
+      machine.accept()
+      machine.settle(() => ({ _tag: "Finished", outcome: truth.outcome }))
+      machine.check()
+      endsAs(machine, truth)
+      assert.deepStrictEqual(machine.events.map((event) => event._tag).slice(0, 2), ["Submitted", "Gap"])
     }
   })
 
