@@ -10,6 +10,7 @@ import * as Queue from "@effect-comfyui/protocol/Queue"
 import type * as Json from "@effect-comfyui/workflow/Json"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import { classify, raisedBy } from "./Attribution.ts"
 import { type ComfyHttpError, toExecutionReason } from "./ComfyHttpError.ts"
 import type { HttpPrompts } from "./HttpPrompts.ts"
@@ -89,6 +90,10 @@ const fromJob = (job: Jobs.Job): Outcome => {
 /** ComfyUI's own 500: it holds an entry that it cannot write. */
 const isOwnBreakdown = (error: ComfyHttpError): boolean => error.status === 500 && error.reason._tag === "Answered"
 
+/** Once is an accident, of a gateway perhaps; an entry that cannot be written breaks its answer every time. */
+const untilSurelyBroken = <A>(question: Effect.Effect<A, ComfyHttpError>): Effect.Effect<A, ComfyHttpError> =>
+  Effect.retry(question, { while: isOwnBreakdown, times: 2, schedule: Schedule.spaced("1 second") })
+
 const noAnswer = (reason: Reason): Answer => ({ _tag: "NoAnswer", reason })
 
 /** A waiting prompt of which the queue was not read. */
@@ -156,7 +161,7 @@ export const ask = (http: HttpPrompts, promptId: string, context: AskContext): E
         return asked({ _tag: "Running" })
       default: {
         // An entry that cannot be written breaks its own history, not that of the job list.
-        const entry = yield* history.pipe(Effect.catchIf(isOwnBreakdown, () => Effect.succeedNone))
+        const entry = yield* history.pipe(untilSurelyBroken, Effect.catchIf(isOwnBreakdown, () => Effect.succeedNone))
         return asked(Option.getOrElse(entry, () => finished(fromJob(job.value))))
       }
     }
@@ -174,6 +179,7 @@ export const ask = (http: HttpPrompts, promptId: string, context: AskContext): E
   const answer = context.hasJobs
     ? byJob.pipe(
       Effect.catchIf(isOwnBreakdown, () => byHistory),
+      untilSurelyBroken,
       Effect.catchIf(isOwnBreakdown, () => listed)
     )
     : byHistory
