@@ -26,7 +26,7 @@ const drawPoster = (title: string, onProgress: (percent: number) => void) =>
   })
 
 /** A server with a slow card, new for each test. */
-const environment = ComfyTest.layer({ stepMsPerMegapixel: 60_000 })
+const environment = ComfyTest.layer({ hardware: { stepMsPerMegapixel: 60_000 } })
 
 describe("drawPoster", () => {
   it.effect("draws, and says how far it is", () =>

@@ -4,9 +4,12 @@
  * its driver is its only owner; outputs never point into it.
  */
 import * as CoreNodes from "./CoreNodes.ts"
+import * as Hardware from "./Hardware.ts"
+import { openStore } from "./internal/assets.ts"
 import { Files, normalize } from "./internal/files.ts"
 import { parseQuery } from "./internal/http.ts"
 import { crash, killWorker, start } from "./internal/lifecycle.ts"
+import { type CacheMode, makeCache } from "./internal/nodeCache.ts"
 import { nodeOf } from "./internal/nodeInfo.ts"
 import { dumpsSafe } from "./internal/pyJson.ts"
 import { originAllowed, respond, splitTarget } from "./internal/routes.ts"
@@ -25,7 +28,7 @@ import { advance, workerWake } from "./internal/worker.ts"
 import type { NodeClass } from "./NodeClass.ts"
 import * as VersionProfile from "./VersionProfile.ts"
 
-export type { NodeOutcome, Output, PromptOutcome, State }
+export type { CacheMode, NodeOutcome, Output, PromptOutcome, State }
 
 /** A model file: its name, or its name with a size in bytes that its loading costs, and what its header says. */
 export type ModelFile = string | {
@@ -50,10 +53,14 @@ export interface Options {
   readonly speed?: number | undefined
   /** Milliseconds from the POST to the moment when an idle worker takes the prompt. Default 1. */
   readonly dequeueMs?: number | undefined
-  /** How fast model files are read. Default 2 GB/s. */
-  readonly diskBytesPerSecond?: number | undefined
-  /** One sampler step on a million pixels, milliseconds. Default 100. */
-  readonly stepMsPerMegapixel?: number | undefined
+  /** What it computes on: a GPU of so many bytes, speeds of disk, bus and sampler. Default: a CPU server. */
+  readonly hardware?: Hardware.Hardware | undefined
+  /**
+   * Which results of nodes serve later prompts. `classic` (default): those that the last prompt named. `{ lru: n }`: n
+   * results, and those of the last prompt. `none`: none. `ram`, what releases from 0.23 on do by themselves: all, until
+   * less RAM is free than a threshold of 96 GB; then, after every node, those that its prompt does not use go.
+   */
+  readonly cache?: CacheMode | undefined
   /** `--preview-method`: `none` (default), `auto`, `latent2rgb`, `taesd`. */
   readonly previewMethod?: string | undefined
   /** `--preview-size`: longest side of a preview, pixels. Default 512. */
@@ -62,7 +69,14 @@ export interface Options {
   readonly maxUploadBytes?: number | undefined
   /** `--enable-cors-header`: the allowed origin. Default: none, and the origin check is on. */
   readonly cors?: string | undefined
-  /** What `system_stats` shows as the command line. */
+  /**
+   * `--enable-compress-response-body`: JSON goes out as `deflate` to clients that take it. The stream is valid and no
+   * smaller; `gzip` alone gets plain JSON. Default false.
+   */
+  readonly compress?: boolean | undefined
+  /** `--enable-assets`, for releases that have it: `/api/assets`, ids in outputs. Default false. */
+  readonly assets?: boolean | undefined
+  /** What `system_stats` shows as the command line. Default: what `hardware`, `cache` and `previewMethod` stand for. */
   readonly argv?: ReadonlyArray<string> | undefined
   /** Model files by folder; these folders stand in `/models` and in object_info. Default: a few of each kind. */
   readonly models?: Readonly<Record<string, ReadonlyArray<ModelFile>>> | undefined
@@ -132,6 +146,24 @@ const defaultModels: Readonly<Record<string, ReadonlyArray<ModelFile>>> = {
 /** Bytes of a model file of which only the name is known. */
 const someBytes = 100_000_000
 
+/** The command line that would start such a server. */
+const argvOf = (options: Options, profile: VersionProfile.VersionProfile): ReadonlyArray<string> => {
+  const { cache = "classic", hardware, previewMethod } = options
+  const flags = cache === "ram"
+    ? profile.defaultCache === "ram" ? [] : ["--cache-ram"]
+    : typeof cache === "string"
+    ? [`--cache-${cache}`]
+    : ["--cache-lru", String(cache.lru)]
+  return [
+    "main.py",
+    ...hardware?.vramBytes === undefined ? ["--cpu"] : [],
+    ...flags,
+    ...previewMethod === undefined || previewMethod === "none" ? [] : ["--preview-method", previewMethod],
+    ...options.compress === true ? ["--enable-compress-response-body"] : [],
+    ...options.assets === true && profile.features.assets ? ["--enable-assets"] : []
+  ]
+}
+
 const settingsOf = (options: Options): Settings => {
   const { version } = options
   const profile = version === undefined
@@ -156,8 +188,8 @@ const settingsOf = (options: Options): Settings => {
     epochMs: options.epochMs ?? Date.UTC(2026, 10, 21, 9),
     speed: options.speed ?? 1,
     dequeueMs: options.dequeueMs ?? 1,
-    diskBytesPerSecond: options.diskBytesPerSecond ?? 2_000_000_000,
-    stepMsPerMegapixel: options.stepMsPerMegapixel ?? 100,
+    hardware: Hardware.figures(options.hardware),
+    cache: options.cache ?? "classic",
     previewMethod: options.previewMethod ?? "none",
     previewSize: options.previewSize ?? 512,
     maxUploadBytes: options.maxUploadBytes ?? 104_857_600,
@@ -165,8 +197,8 @@ const settingsOf = (options: Options): Settings => {
     maxLedger: options.maxLedger ?? 10_000,
     maxFiles: options.maxFiles ?? 10_000,
     cors: options.cors,
-    argv: options.argv ?? ["main.py", "--cpu", "--cache-classic"],
-    ramBytes: 25_276_502_016,
+    compress: options.compress ?? false,
+    argv: options.argv ?? argvOf(options, profile),
     models,
     inputFiles: new Map(Object.entries(options.inputFiles ?? {})),
     folders: { base: "/data", source: "/app/ComfyUI" }
@@ -183,7 +215,7 @@ export const init = (options: Options = {}): State => {
     nodes.set(node.class, nodeOf(node, settings.profile.version))
   }
   for (const node of options.nodes ?? []) nodes.set(node.class, node)
-  return {
+  const state: State = {
     settings,
     profile: settings.profile,
     nodes,
@@ -204,8 +236,10 @@ export const init = (options: Options = {}): State => {
     worker: { dead: false, readyAt: 0, run: undefined },
     interrupt: false,
     freeMemory: false,
-    cache: new Map(),
+    unloadModels: false,
+    cache: makeCache(settings.cache),
     objects: new Map(),
+    vram: new Map(),
     conns: new Map(),
     sockets: new Map(),
     flags: new Map(),
@@ -213,8 +247,11 @@ export const init = (options: Options = {}): State => {
     lastNode: undefined,
     users: new Map(),
     userFiles: new Map(),
-    logSubscribers: new Set()
+    logSubscribers: new Set(),
+    assets: undefined
   }
+  if (options.assets === true && settings.profile.features.assets) state.assets = openStore(state)
+  return state
 }
 
 const socketPaths = new Set(["/ws", "/api/ws"])
@@ -349,3 +386,7 @@ export const snapshot = (state: State): Snapshot => ({
   files: state.files.count,
   lastNode: state.lastNode
 })
+
+/** Models in VRAM and how much of each, the least recently used first; none without `hardware.vramBytes`. */
+export const residency = (state: State): ReadonlyArray<{ readonly name: string; readonly bytes: number }> =>
+  [...state.vram].map(([{ name }, { bytes }]) => ({ name, bytes }))

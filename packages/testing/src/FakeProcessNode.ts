@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The command `effect-comfyui-fake`: a fake ComfyUI server as a process of its own, to be killed, stopped and started
- * again. Prints one JSON line `{"url", "port", "pid"}` once it listens, and ends when its standard input does.
+ * again. Prints one JSON line `{"url", "port", "pid", "control"}` once it listens, and ends when its standard input does.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,6 +9,7 @@ import * as Scope from "effect/Scope"
 import { readFileSync } from "node:fs"
 import process from "node:process"
 import { parseArgs } from "node:util"
+import { listen } from "./internal/controlNode.ts"
 import * as LoopbackNode from "./LoopbackNode.ts"
 import * as TestNodes from "./TestNodes.ts"
 import * as VersionProfile from "./VersionProfile.ts"
@@ -24,6 +25,8 @@ const help = `effect-comfyui-fake: a fake ComfyUI server
   --preview-method M   none (default), auto, latent2rgb, taesd
   --models FILE        JSON: {"checkpoints": ["a.safetensors", {"name": "b.safetensors", "bytes": 1000}], ...}
   --test-nodes         with the classes FakeRaise, FakeSleep, FakeOutOfMemory, ...
+  --control-port N     takes commands there: POST /command (Inject, Heal, Stall, ...) as JSON,
+                       GET /ledger, /requests, /snapshot; 0: a free one (default: none)
   --detached           goes on when standard input ends
 `
 
@@ -37,6 +40,7 @@ const { values } = parseArgs({
     "dequeue-ms": { type: "string", default: "1" },
     "preview-method": { type: "string", default: "none" },
     models: { type: "string" },
+    "control-port": { type: "string" },
     "test-nodes": { type: "boolean", default: false },
     detached: { type: "boolean", default: false },
     help: { type: "boolean", default: false }
@@ -68,6 +72,11 @@ const server = await Effect.runPromise(
   )
 )
 
+const controlPort = values["control-port"]
+const control = controlPort === undefined
+  ? undefined
+  : await Effect.runPromise(Scope.provide(listen(server, Number(controlPort)), scope))
+
 const stop = (): void => {
   void Effect.runPromise(Scope.close(scope, Exit.void)).then(() => process.exit(0))
 }
@@ -79,4 +88,4 @@ if (!values.detached) {
   process.stdin.on("close", stop)
   process.stdin.resume()
 }
-process.stdout.write(`${JSON.stringify({ url: server.url, port: server.port, pid: process.pid })}\n`)
+process.stdout.write(`${JSON.stringify({ url: server.url, port: server.port, pid: process.pid, control })}\n`)

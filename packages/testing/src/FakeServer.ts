@@ -2,11 +2,14 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as FakeComfy from "./FakeComfy.ts"
-import type { Fault } from "./Fault.ts"
+import type { Fault, Frame } from "./Fault.ts"
 import type { RequestRecord, Snapshot, SocketChoice } from "./FaultyComfy.ts"
 
-/** A hold on one running server: what really happened, and what shall go wrong. */
-export interface FakeServer {
+/**
+ * A hold on one running server: what really happened, and what shall go wrong. `F` is what faults it takes: in another
+ * process only those that are data.
+ */
+export interface FakeServer<F = Fault> {
   /** Scheme, host and port. */
   readonly origin: string
   /** What really ran. */
@@ -14,8 +17,8 @@ export interface FakeServer {
   readonly snapshot: Effect.Effect<Snapshot>
   /** The last 1,000 requests, upgrades to a socket among them, oldest first, as they came before any fault. */
   readonly requests: Effect.Effect<ReadonlyArray<Readonly<RequestRecord>>>
-  /** Brings a fault into force; the effect inside takes it back. */
-  readonly inject: (fault: Fault) => Effect.Effect<{ readonly heal: Effect.Effect<void> }>
+  /** Brings a fault, or all of a list, into force; the effect inside takes it back. */
+  readonly inject: (fault: F | ReadonlyArray<F>) => Effect.Effect<{ readonly heal: Effect.Effect<void> }>
   /** Takes all faults back. */
   readonly heal: Effect.Effect<void>
   /** Breaks connections on both sides: close 1006. */
@@ -26,6 +29,10 @@ export interface FakeServer {
   readonly halfOpenSockets: (
     options?: SocketChoice & { readonly serverNoticesMs?: number | undefined }
   ) => Effect.Effect<void>
+  /** Sends frames of one's own, now and past all faults: see `BadFrames`. */
+  readonly sendFrames: (frames: ReadonlyArray<Frame>, which?: SocketChoice) => Effect.Effect<void>
+  /** All files of a folder are gone, behind the server's back: a machine that was built anew has no input files. */
+  readonly wipe: (folder: "input" | "output" | "temp") => Effect.Effect<void>
   /** Nothing comes out for so long, then all at once. */
   readonly stall: (duration: Duration.Input) => Effect.Effect<void>
   /** The process ends: sockets break, connections are refused. */

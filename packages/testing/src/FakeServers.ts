@@ -5,6 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as HttpClient from "effect/http/HttpClient"
@@ -80,7 +81,10 @@ const makeHttp = (entries: ReadonlyMap<string, Entry>): HttpClient.HttpClient =>
           (outcome) =>
             resume(
               outcome._tag === "HttpResponse"
-                ? Effect.succeed(httpSeam.toResponse(request, outcome))
+                ? Effect.delay(
+                  Effect.succeed(httpSeam.toResponse(request, outcome)),
+                  Duration.millis(outcome.slow?.headersMs ?? 0)
+                )
                 : Effect.fail(
                   httpSeam.transportError(
                     request,
@@ -149,6 +153,15 @@ const makeSockets = (entries: ReadonlyMap<string, Entry>, start: Run) =>
     closed: (code, reason) => {
       if (code === 1006) socket.broken(`connect ECONNREFUSED ${target.host}`)
       else socket.closed(code, reason)
+    },
+    raw: () => {
+      // What `ws` makes of bytes that break its protocol: an error, and the end of the connection.
+      const broken = conn
+      conn = undefined
+      if (broken === undefined || entry === undefined) return
+      entry.driver.forget(broken)
+      entry.driver.input({ _tag: "SocketClose", conn: broken, code: 1006 })
+      socket.closed(1006, "")
     },
     ponged: () => {
       if (socket instanceof FakeNodeSocket) socket.ponged()

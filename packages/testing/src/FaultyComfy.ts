@@ -3,205 +3,78 @@
  * inputs of the server it takes commands (`Inject`, `Stall`, `CutSockets` …) and pings.
  */
 import * as FakeComfy from "./FakeComfy.ts"
-import type { Fault } from "./Fault.ts"
+import type { UpgradeAction } from "./FaultData.ts"
+import { answer, answerLater, changed, complete, decide, losePatience } from "./internal/answers.ts"
+import { breakAnswers, comfy, cut, emit, kill, restart } from "./internal/between.ts"
+import {
+  type Decision,
+  type Held,
+  hold,
+  type Input,
+  type Output,
+  type Slowness,
+  type SocketChoice,
+  stall,
+  type State
+} from "./internal/faultyState.ts"
+import { Flaps, type Turn } from "./internal/flaps.ts"
+import { sendPlain, shuffleOut } from "./internal/frames.ts"
 import { RequestLog, type RequestRecord } from "./internal/requestLog.ts"
-import { changed, complete, type Decision, Strikes } from "./internal/strikes.ts"
+import { Strikes } from "./internal/strikes.ts"
+import { Trouble } from "./internal/trouble.ts"
 
-export type { RequestRecord }
-
-/** Which sockets a command means: those of a client id, or all. */
-export interface SocketChoice {
-  readonly clientId?: string | undefined
-}
-
-/**
- * What reaches the server or its network. `now` is monotonic, in milliseconds, and never goes back.
- */
-export type Input =
-  | FakeComfy.Input
-  /** A WebSocket ping; a pong comes back unless the connection is half-open or the server stalls. */
-  | { readonly _tag: "SocketPing"; readonly conn: number; readonly now: number }
-  /** The client has given up waiting for this answer. */
-  | { readonly _tag: "HttpGone"; readonly id: number; readonly now: number }
-  /** A fault comes into force, under an id that the driver chose. */
-  | { readonly _tag: "Inject"; readonly id: number; readonly fault: Fault; readonly now: number }
-  /** A fault ends; without id all of them. */
-  | { readonly _tag: "Heal"; readonly id?: number | undefined; readonly now: number }
-  /** The connection breaks on both sides: close 1006. */
-  | { readonly _tag: "CutSockets"; readonly which: SocketChoice; readonly now: number }
-  /** The server's table loses the sockets; they stay open and answer pings. */
-  | { readonly _tag: "DeafenSockets"; readonly which: SocketChoice; readonly now: number }
-  /**
-   * Everything on these sockets is lost from now on, pongs and close frames included. The server notices after
-   * `serverNoticesMs`, or never; the client by itself.
-   */
-  | {
-    readonly _tag: "HalfOpenSockets"
-    readonly which: SocketChoice
-    readonly serverNoticesMs?: number | undefined
-    readonly now: number
-  }
-  /** Nothing comes out of the server for so long: no answer, frame or pong; all of it comes at once afterwards. */
-  | { readonly _tag: "Stall"; readonly ms: number; readonly now: number }
-
-/** What comes out: as {@link FakeComfy.Output}, bodies that break off after `cutAfter` bytes, and pongs. */
-export type Output =
-  | (FakeComfy.Output & { readonly _tag: "HttpResponse"; readonly cutAfter?: number })
-  | Exclude<FakeComfy.Output, { readonly _tag: "HttpResponse" }>
-  | { readonly _tag: "SocketPong"; readonly conn: number }
-
-type Deferred =
-  | { readonly _tag: "Output"; readonly output: Output }
-  | { readonly _tag: "Input"; readonly input: Input; readonly decision: Decision | undefined }
-
-interface Held {
-  readonly at: number
-  readonly what: Deferred
-}
-
-interface ConnState {
-  halfOpen: boolean
-  /** No frame may overtake one that is still on its way. */
-  lastFrameAt: number
-}
-
-/** Changed in place by {@link step}, as the server's own state is. */
-export interface State {
-  readonly comfy: FakeComfy.State
-  readonly strikes: Strikes
-  readonly log: RequestLog
-  /** What is on its way, in the order of its times. */
-  held: Array<Held>
-  now: number
-  stalledUntil: number | undefined
-  readonly conns: Map<number, ConnState>
-  out: Array<Output>
-}
+export type { Input, Output, RequestRecord, Slowness, SocketChoice, State }
 
 /** A server that has just been started, without a fault, at monotonic time 0. */
-export const init = (options: FakeComfy.Options = {}): State => ({
-  comfy: FakeComfy.init(options),
-  strikes: new Strikes(options.seed ?? 1),
-  log: new RequestLog(),
-  held: [],
-  now: 0,
-  stalledUntil: undefined,
-  conns: new Map(),
-  out: []
-})
-
-const hold = (state: State, at: number, what: Deferred): void => {
-  let index = state.held.length
-  while (index > 0 && (state.held[index - 1]?.at ?? 0) > at) index--
-  state.held.splice(index, 0, { at, what })
+export const init = (options: FakeComfy.Options = {}): State => {
+  const strikes = new Strikes(options.seed ?? 1)
+  const trouble = new Trouble(strikes)
+  const comfy = FakeComfy.init(options)
+  comfy.trouble = trouble
+  return {
+    comfy,
+    strikes,
+    trouble,
+    flaps: new Flaps(),
+    log: new RequestLog(),
+    held: [],
+    deadlines: [],
+    now: 0,
+    stalledUntil: undefined,
+    down: 0,
+    conns: new Map(),
+    out: []
+  }
 }
 
-type Answer = Extract<Output, { readonly _tag: "HttpResponse" | "HttpAborted" }>
+type HttpRequest = Extract<FakeComfy.Input, { readonly _tag: "HttpRequest" }>
 
-const answer = (state: State, output: Answer): void => {
-  state.log.close(output.id, output._tag === "HttpResponse" ? output.status : "aborted")
-  state.out.push(output)
-}
-
-const sendFrame = (state: State, output: Extract<Output, { readonly _tag: "SocketSend" }>): void => {
-  const conn = state.conns.get(output.conn)
-  if (conn?.halfOpen === true) return
-  const delay = state.strikes.onFrame(output.frame, state.now)
-  if (delay === undefined) return
-  const at = Math.max(state.now + delay, conn?.lastFrameAt ?? 0)
-  if (at <= state.now) {
-    state.out.push(output)
+/** A request, and what the faults make of it before the server sees it. */
+const request = (state: State, input: HttpRequest): void => {
+  const { body, headers, id, method, path } = input
+  const query = path.indexOf("?")
+  state.log.add(state.now, input, id)
+  if (state.down > 0) {
+    answer(state, { _tag: "HttpAborted", id, reason: "refused" })
     return
   }
-  if (conn !== undefined) conn.lastFrameAt = at
-  hold(state, at, { _tag: "Output", output })
-}
-
-const answerLater = (state: State, output: Answer, ms: number | undefined): void => {
-  if (ms === undefined) answer(state, output)
-  else hold(state, state.now + ms, { _tag: "Output", output })
-}
-
-/** Gives on what the server said, changed by what was decided about a request. */
-const emit = (state: State, outputs: ReadonlyArray<FakeComfy.Output>, id?: number, decision?: Decision): void => {
-  for (const output of outputs) {
-    switch (output._tag) {
-      case "SocketSend":
-        sendFrame(state, output)
-        break
-      case "SocketClosed":
-        if (state.conns.get(output.conn)?.halfOpen !== true) state.out.push(output)
-        state.conns.delete(output.conn)
-        break
-      case "SocketRefused":
-        state.conns.delete(output.conn)
-        state.out.push(output)
-        break
-      case "HttpResponse": {
-        const mine = output.id === id ? decision : undefined
-        const given = changed(output, mine?.main)
-        if (given !== undefined) answerLater(state, given, mine?.hold)
-        break
-      }
-      case "HttpAborted":
-        answer(state, output)
-        break
-      case "Crash":
-        breakHeld(state)
-        state.out.push(output)
-        break
-      case "SocketAccepted":
-        state.out.push(output)
-        break
-    }
-  }
-}
-
-/** What was on its way from a dead process never comes, nor what was on its way to it. */
-const breakHeld = (state: State): void => {
-  const { held } = state
-  state.held = []
-  for (const { what } of held) {
-    if (what._tag === "Output") continue
-    const { input } = what
-    if (input._tag === "SocketOpen") {
-      state.out.push({ _tag: "SocketClosed", conn: input.conn, code: 1006, reason: "" })
-    } else if (input._tag === "HttpRequest" && what.decision === undefined) {
-      answer(state, { _tag: "HttpAborted", id: input.id, reason: "reset" })
-    }
-  }
-  for (const id of state.log.waiting()) answer(state, { _tag: "HttpAborted", id, reason: "reset" })
-}
-
-/** A request, and what the faults make of it. */
-const request = (state: State, input: Extract<FakeComfy.Input, { readonly _tag: "HttpRequest" }>): void => {
-  const { body, headers, id, method, path } = input
-  const cut = path.indexOf("?")
-  state.log.add(state.now, input, id)
-  const decision = state.strikes.onRequest({
-    method,
-    path: cut < 0 ? path : path.slice(0, cut),
-    target: path,
-    headers,
-    body
-  }, state.now)
+  const info = { method, path: query < 0 ? path : path.slice(0, query), target: path, headers, body }
+  const decision = decide(state, id, info)
+  const { main } = decision
   if (decision.delay > 0) hold(state, state.now + decision.delay, { _tag: "Input", input, decision })
-  else deliver(state, input, decision)
+  else if (state.stalledUntil !== undefined && main?._tag !== "Respond" && main?._tag !== "DropRequest") {
+    hold(state, state.now, { _tag: "Input", input, decision })
+  } else deliver(state, input, decision)
 }
 
-const deliver = (
-  state: State,
-  input: Extract<FakeComfy.Input, { readonly _tag: "HttpRequest" }>,
-  decision: Decision
-): void => {
+const deliver = (state: State, input: HttpRequest, decision: Decision): void => {
   const { main } = decision
   if (main?._tag === "DropRequest") answer(state, { _tag: "HttpAborted", id: input.id, reason: "reset" })
+  else if (main?._tag === "Kill" && !main.done) kill(state)
   else if (main?._tag === "Respond") {
-    answerLater(state, { _tag: "HttpResponse", id: input.id, ...complete(main.response) }, decision.hold)
-  } else if (main?._tag !== "Hang" || main.done) {
-    const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
-    emit(state, outputs, input.id, decision)
-  }
+    const given = changed({ _tag: "HttpResponse", id: input.id, ...complete(main.response) }, decision)
+    if (given !== undefined) answerLater(state, given, decision.hold)
+  } else if (main?._tag !== "Hang" || main.done) comfy(state, input, input.id, decision)
 }
 
 const upgradeOutcome = (outputs: ReadonlyArray<Output>): number | "aborted" => {
@@ -212,22 +85,41 @@ const upgradeOutcome = (outputs: ReadonlyArray<Output>): number | "aborted" => {
   return "aborted"
 }
 
+const clientIdOf = (path: string): string => {
+  const query = path.indexOf("?")
+  return query < 0 ? "" : new URLSearchParams(path.slice(query)).get("clientId") ?? ""
+}
+
 const openSocket = (state: State, input: Extract<FakeComfy.Input, { readonly _tag: "SocketOpen" }>): void => {
   const { conn, headers, path } = input
   const record = state.log.add(state.now, { method: "GET", path, headers, body: new Uint8Array(0) })
-  const instead = state.strikes.onUpgrade(state.now)
-  if (instead === "reset") {
-    record.outcome = "aborted"
-    state.out.push({ _tag: "SocketClosed", conn, code: 1006, reason: "" })
-  } else if (instead !== undefined) {
-    record.outcome = instead.status
-    state.out.push({ _tag: "SocketRefused", conn, ...complete(instead) })
-  } else {
-    state.conns.set(conn, { halfOpen: false, lastFrameAt: 0 })
-    const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
-    record.outcome = upgradeOutcome(outputs)
-    emit(state, outputs)
+  const action: UpgradeAction | undefined = state.down > 0 ? { _tag: "Reset" } : state.strikes.onUpgrade(state.now)
+  switch (action?._tag) {
+    case "Hang":
+      return
+    case "Reset":
+      record.outcome = "aborted"
+      state.out.push({ _tag: "SocketClosed", conn, code: 1006, reason: "" })
+      return
+    case "Refuse":
+      record.outcome = action.response.status
+      state.out.push({ _tag: "SocketRefused", conn, ...complete(action.response) })
+      return
   }
+  state.conns.set(conn, {
+    clientId: clientIdOf(path),
+    halfOpen: false,
+    lastFrameAt: 0,
+    activeAt: state.now,
+    gathered: [],
+    gathering: 0,
+    sent: []
+  })
+  const [, outputs] = FakeComfy.step(state.comfy, { ...input, now: state.now })
+  record.outcome = upgradeOutcome(outputs)
+  if (action?._tag !== "Deaf") return emit(state, outputs)
+  emit(state, outputs.filter((output) => output._tag !== "SocketSend" || output.conn !== conn))
+  comfy(state, { _tag: "Deafen", conn, now: state.now })
 }
 
 const chosen = (state: State, which: SocketChoice): ReadonlyArray<number> =>
@@ -235,9 +127,13 @@ const chosen = (state: State, which: SocketChoice): ReadonlyArray<number> =>
     .filter((socket) => which.clientId === undefined || socket.clientId === which.clientId)
     .map((socket) => socket.conn)
 
+const touch = (state: State, conn: number): void => {
+  const known = state.conns.get(conn)
+  if (known !== undefined) known.activeAt = state.now
+}
+
 const command = (state: State, input: Input): void => {
   const { now } = state
-  const comfy = (inner: FakeComfy.Input): void => emit(state, FakeComfy.step(state.comfy, inner)[1])
   switch (input._tag) {
     case "HttpRequest":
       request(state, input)
@@ -246,16 +142,16 @@ const command = (state: State, input: Input): void => {
       openSocket(state, input)
       break
     case "SocketFrame":
-      if (state.conns.get(input.conn)?.halfOpen === false) comfy({ ...input, now })
+      touch(state, input.conn)
+      if (state.conns.get(input.conn)?.halfOpen === false) comfy(state, input)
       break
-    case "SocketClose": {
-      const conn = state.conns.get(input.conn)
-      if (conn?.halfOpen === true) break
+    case "SocketClose":
+      if (state.conns.get(input.conn)?.halfOpen === true) break
       state.conns.delete(input.conn)
-      comfy({ ...input, now })
+      comfy(state, input)
       break
-    }
     case "SocketPing":
+      touch(state, input.conn)
       if (state.conns.get(input.conn)?.halfOpen === false) state.out.push({ _tag: "SocketPong", conn: input.conn })
       break
     case "HttpGone":
@@ -263,78 +159,163 @@ const command = (state: State, input: Input): void => {
       break
     case "Inject":
       state.strikes.inject(input.id, input.fault, now)
+      if (input.fault._tag === "Flap") state.flaps.inject(input.id, input.fault, now)
       break
     case "Heal":
       state.strikes.heal(input.id)
+      for (const turn of state.flaps.heal(input.id)) turned(state, turn)
       break
     case "CutSockets":
-      for (const conn of chosen(state, input.which)) {
-        emit(state, [{ _tag: "SocketClosed", conn, code: 1006, reason: "" }])
-        comfy({ _tag: "SocketClose", conn, code: 1006, now })
-      }
+      for (const conn of chosen(state, input.which)) cut(state, conn)
       break
     case "DeafenSockets":
-      for (const conn of chosen(state, input.which)) comfy({ _tag: "Deafen", conn, now })
+      for (const conn of chosen(state, input.which)) comfy(state, { _tag: "Deafen", conn, now })
       break
     case "HalfOpenSockets":
       for (const conn of chosen(state, input.which)) {
         const known = state.conns.get(conn)
         if (known !== undefined) known.halfOpen = true
         if (input.serverNoticesMs !== undefined) {
-          hold(state, now + input.serverNoticesMs, {
-            _tag: "Input",
-            input: { _tag: "SocketClose", conn, code: 1006, now },
-            decision: undefined
-          })
+          const close: Input = { _tag: "SocketClose", conn, code: 1006, now }
+          hold(state, now + input.serverNoticesMs, { _tag: "Input", input: close, decision: undefined })
         }
       }
       break
+    case "SendFrames":
+      for (const conn of chosen(state, input.which)) sendPlain(state, conn, input.frames)
+      break
+    case "Wipe":
+      state.comfy.files.clear(input.folder)
+      break
     case "Stall":
-      state.stalledUntil = Math.max(state.stalledUntil ?? 0, now + input.ms)
+      stall(state, input.ms)
+      break
+    case "Kill":
+      kill(state)
+      break
+    case "Restart":
+      restart(state)
       break
     default:
-      comfy({ ...input, now })
+      comfy(state, input)
   }
 }
 
-const release = (state: State, held: Held): void => {
-  const { what } = held
-  if (what._tag === "Output") {
-    const { output } = what
-    if (output._tag === "HttpResponse" || output._tag === "HttpAborted") answer(state, output)
-    else if (output._tag !== "SocketSend" || state.conns.get(output.conn)?.halfOpen === false) state.out.push(output)
-    return
+/** Something that comes and goes has gone, or is back. */
+const turned = (state: State, { down, until, what }: Turn): void => {
+  switch (what) {
+    case "stall":
+      if (down) stall(state, until - state.now)
+      else state.stalledUntil = undefined
+      break
+    case "process":
+      if (down) kill(state)
+      else if (!state.comfy.up) restart(state)
+      break
+    case "network":
+      state.down += down ? 1 : -1
+      if (down) {
+        breakAnswers(state)
+        for (const conn of state.conns.keys()) cut(state, conn)
+      }
+      if (down === state.down > 0) state.out.push({ _tag: "Reachable", reachable: !down && state.comfy.up })
+      break
   }
-  const { input } = what
-  if (input._tag === "HttpRequest" && what.decision !== undefined) deliver(state, input, what.decision)
-  else if (input._tag === "SocketClose" && state.conns.get(input.conn)?.halfOpen === true) {
-    state.conns.delete(input.conn)
-    emit(state, FakeComfy.step(state.comfy, { ...input, now: state.now })[1])
-  } else command(state, input)
+}
+
+/** When a proxy cuts the next socket because nothing passes over it. */
+const idleAt = (state: State): number | undefined => {
+  const idleMs = state.strikes.idleMs("socketsMs", state.now)
+  if (idleMs === undefined) return undefined
+  let next: number | undefined
+  for (const conn of state.conns.values()) {
+    const at = conn.activeAt + idleMs
+    if (next === undefined || at < next) next = at
+  }
+  return next
+}
+
+const release = (state: State, { what }: Held): void => {
+  switch (what._tag) {
+    case "Output": {
+      const { output } = what
+      if (output._tag === "HttpResponse" || output._tag === "HttpAborted") answer(state, output)
+      else if (output._tag !== "SocketSend" && output._tag !== "SocketRaw") state.out.push(output)
+      else if (state.conns.get(output.conn)?.halfOpen === false) {
+        touch(state, output.conn)
+        state.out.push(output)
+      }
+      return
+    }
+    case "Shuffled": {
+      const conn = state.conns.get(what.conn)
+      if (conn?.gathering === what.gathering) shuffleOut(state, what.conn, conn)
+      return
+    }
+    case "Input": {
+      const { decision, input } = what
+      if (input._tag === "HttpRequest" && decision !== undefined) deliver(state, input, decision)
+      else if (input._tag === "SocketClose" && state.conns.get(input.conn)?.halfOpen === true) {
+        state.conns.delete(input.conn)
+        comfy(state, input)
+      } else command(state, input)
+    }
+  }
+}
+
+const least = (...times: ReadonlyArray<number | undefined>): number | undefined => {
+  let out: number | undefined
+  for (const time of times) if (time !== undefined && (out === undefined || time < out)) out = time
+  return out
+}
+
+/** When the network does something by itself: it does not stand still while the server does. */
+const networkWake = (state: State): number | undefined =>
+  least(state.deadlines[0]?.at, state.flaps.next(), idleAt(state))
+
+const serverWake = (state: State): number | undefined => {
+  const wake = least(state.held[0]?.at, FakeComfy.nextWake(state.comfy))
+  return wake === undefined || state.stalledUntil === undefined ? wake : Math.max(wake, state.stalledUntil)
 }
 
 /** Lets everything happen that is due by `now`, in the order of its times. */
 const advance = (state: State, now: number): void => {
   for (;;) {
-    if (state.stalledUntil !== undefined) {
-      if (state.stalledUntil > now) break
-      state.now = Math.max(state.now, state.stalledUntil)
-      state.stalledUntil = undefined
+    const network = networkWake(state)
+    const next = least(network, serverWake(state))
+    if (next === undefined || next > now) break
+    state.now = Math.max(state.now, next)
+    if (state.stalledUntil !== undefined && state.stalledUntil <= state.now) state.stalledUntil = undefined
+    if (network === next) {
+      losePatience(state)
+      for (const turn of state.flaps.turn(state.now)) turned(state, turn)
+      for (const id of state.flaps.takeEnded()) state.strikes.heal(id)
+      const idleMs = state.strikes.idleMs("socketsMs", state.now) ?? Number.POSITIVE_INFINITY
+      for (const [conn, { activeAt }] of state.conns) if (activeAt + idleMs <= state.now) cut(state, conn)
+      continue
     }
     const held = state.held[0]
     const wake = FakeComfy.nextWake(state.comfy)
-    const next = held !== undefined && (wake === undefined || held.at <= wake) ? held.at : wake
-    if (next === undefined || next > now) break
-    state.now = Math.max(state.now, next)
-    if (held !== undefined && held.at === next) {
+    if (held !== undefined && (wake === undefined || held.at <= wake)) {
       state.held.shift()
       release(state, held)
-    } else emit(state, FakeComfy.step(state.comfy, { _tag: "Tick", now: state.now })[1])
+    } else comfy(state, { _tag: "Tick", now: state.now })
   }
   state.now = Math.max(state.now, now)
+  if (state.stalledUntil !== undefined && state.stalledUntil <= state.now) state.stalledUntil = undefined
 }
 
-const immediate = new Set<Input["_tag"]>(["Kill", "Restart", "Inject", "Heal", "Stall"])
+/** What a stalled server does not hold up: the network before it, and whoever stands behind it. */
+const immediate = new Set<Input["_tag"]>([
+  "HttpRequest",
+  "HttpGone",
+  "Kill",
+  "Restart",
+  "Inject",
+  "Heal",
+  "Stall",
+  "Wipe"
+])
 
 /** As {@link FakeComfy.step}, faults included. */
 export const step = (state: State, input: Input): readonly [State, ReadonlyArray<Output>] => {
@@ -342,9 +323,9 @@ export const step = (state: State, input: Input): readonly [State, ReadonlyArray
   const now = Math.max(state.now, input.now)
   advance(state, now)
   if (state.stalledUntil !== undefined && !immediate.has(input._tag)) {
-    if (input._tag !== "Tick") hold(state, state.stalledUntil, { _tag: "Input", input, decision: undefined })
+    // Its turn has come already: it waits for the end of the stall, whenever that is.
+    if (input._tag !== "Tick") hold(state, now, { _tag: "Input", input, decision: undefined })
   } else {
-    if (input._tag === "Kill" || input._tag === "Restart") state.stalledUntil = undefined
     command(state, input)
     advance(state, now)
   }
@@ -354,12 +335,7 @@ export const step = (state: State, input: Input): readonly [State, ReadonlyArray
 }
 
 /** When a `Tick` is wanted; undefined while there is nothing to wait for. */
-export const nextWake = (state: State): number | undefined => {
-  const held = state.held[0]?.at
-  const wake = FakeComfy.nextWake(state.comfy)
-  const next = held === undefined ? wake : wake === undefined ? held : Math.min(held, wake)
-  return next === undefined || state.stalledUntil === undefined ? next : Math.max(next, state.stalledUntil)
-}
+export const nextWake = (state: State): number | undefined => least(networkWake(state), serverWake(state))
 
 /** The last 1,000 requests, upgrades to a socket among them, oldest first; copies. */
 export const requests = (state: State): ReadonlyArray<Readonly<RequestRecord>> => state.log.list()
@@ -372,6 +348,10 @@ export interface Snapshot extends FakeComfy.Snapshot {
   readonly underWay: number
   /** Monotonic milliseconds; undefined unless the server stalls. */
   readonly stalledUntil: number | undefined
+  /** Whether connections get through to the process, if there is one. */
+  readonly reachable: boolean
+  /** Whether every node fails with a CUDA error. */
+  readonly poisoned: boolean
 }
 
 /** As {@link FakeComfy.snapshot}, with what the faults hold. */
@@ -379,5 +359,10 @@ export const snapshot = (state: State): Snapshot => ({
   ...FakeComfy.snapshot(state.comfy),
   faults: state.strikes.count(state.now),
   underWay: state.held.length,
-  stalledUntil: state.stalledUntil
+  stalledUntil: state.stalledUntil,
+  reachable: state.down === 0,
+  poisoned: state.trouble.poisoned
 })
+
+/** After how many milliseconds a proxy ends a connection without a request; undefined where none does. */
+export const keepAliveMs = (state: State): number | undefined => state.strikes.idleMs("keepAliveMs", state.now)

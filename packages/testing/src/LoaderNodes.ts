@@ -1,4 +1,5 @@
 /** Nodes that read model files, simulated: a loader takes the time that reading its file from disk would take. */
+import { Weights } from "./Hardware.ts"
 import { digest, Model, model } from "./ModelValue.ts"
 import * as NodeClass from "./NodeClass.ts"
 import * as Plan from "./Plan.ts"
@@ -11,6 +12,23 @@ const loading = (
 ): ReadonlyArray<Plan.Step> => [
   Plan.wait(names.reduce((ms, name) => ms + context.diskMs(context.modelBytes(folder, name) ?? 0), 0))
 ]
+
+/** The weights in these files of a folder, or in a part of them. */
+const weights = (
+  context: NodeClass.NodeContext,
+  folder: string,
+  names: ReadonlyArray<string>,
+  part: { readonly type: string; readonly share: number } | undefined = undefined
+): Weights => {
+  const bytes = names.reduce((sum, name) => sum + (context.modelBytes(folder, name) ?? 0), 0)
+  return new Weights(
+    part === undefined ? names.join(", ") : `${names.join(", ")} ${part.type}`,
+    Math.floor(bytes * (part?.share ?? 1))
+  )
+}
+
+/** What a checkpoint's file holds, and how much of it each is: about as in SDXL's. */
+const checkpointParts = [{ type: "MODEL", share: 0.74 }, { type: "CLIP", share: 0.236 }, { type: "VAE", share: 0.024 }]
 
 const v1 = (displayName: string, category: string): Partial<NodeClass.NodeInfo> => ({
   displayName,
@@ -26,9 +44,12 @@ const checkpointLoader = NodeClass.define({
   outputs: ["MODEL", "CLIP", "VAE"],
   info: v1("Load Checkpoint", "model/loaders"),
   run: ({ ckpt_name }, context) =>
-    Plan.returns(["MODEL", "CLIP", "VAE"].map((type) => new Model(type, ckpt_name)), {
-      steps: loading(context, "checkpoints", ckpt_name)
-    })
+    Plan.returns(
+      checkpointParts.map((part) =>
+        new Model(part.type, ckpt_name, weights(context, "checkpoints", [ckpt_name], part))
+      ),
+      { steps: loading(context, "checkpoints", ckpt_name) }
+    )
 })
 
 const unetLoader = NodeClass.define({
@@ -40,7 +61,9 @@ const unetLoader = NodeClass.define({
   outputs: ["MODEL"],
   info: v1("Load Diffusion Model", "model/loaders"),
   run: ({ unet_name, weight_dtype }, context) =>
-    Plan.returns([new Model("MODEL", `${unet_name}.${weight_dtype}`)], {
+    Plan.returns([
+      new Model("MODEL", `${unet_name}.${weight_dtype}`, weights(context, "diffusion_models", [unet_name]))
+    ], {
       steps: loading(context, "diffusion_models", unet_name)
     })
 })
@@ -75,7 +98,9 @@ const clipLoader = NodeClass.define({
   outputs: ["CLIP"],
   info: v1("Load CLIP", "model/loaders"),
   run: ({ clip_name, type }, context) =>
-    Plan.returns([new Model("CLIP", `${clip_name}.${type}`)], { steps: loading(context, "text_encoders", clip_name) })
+    Plan.returns([new Model("CLIP", `${clip_name}.${type}`, weights(context, "text_encoders", [clip_name]))], {
+      steps: loading(context, "text_encoders", clip_name)
+    })
 })
 
 const dualClipLoader = NodeClass.define({
@@ -89,9 +114,13 @@ const dualClipLoader = NodeClass.define({
   outputs: ["CLIP"],
   info: v1("Load CLIP (Dual)", "model/loaders"),
   run: ({ clip_name1, clip_name2, type }, context) =>
-    Plan.returns([new Model("CLIP", `${clip_name1}.${clip_name2}.${type}`)], {
-      steps: loading(context, "text_encoders", clip_name1, clip_name2)
-    })
+    Plan.returns([
+      new Model(
+        "CLIP",
+        `${clip_name1}.${clip_name2}.${type}`,
+        weights(context, "text_encoders", [clip_name1, clip_name2])
+      )
+    ], { steps: loading(context, "text_encoders", clip_name1, clip_name2) })
 })
 
 const vaeLoader = NodeClass.define({
@@ -100,7 +129,9 @@ const vaeLoader = NodeClass.define({
   outputs: ["VAE"],
   info: v1("Load VAE", "model/loaders"),
   run: ({ vae_name }, context) =>
-    Plan.returns([new Model("VAE", vae_name)], { steps: loading(context, "vae", vae_name) })
+    Plan.returns([new Model("VAE", vae_name, weights(context, "vae", [vae_name]))], {
+      steps: loading(context, "vae", vae_name)
+    })
 })
 
 const loraLoader = NodeClass.define({
@@ -116,8 +147,8 @@ const loraLoader = NodeClass.define({
   info: { ...v1("Load LoRA (Model and CLIP)", "model/loaders"), essentials: "Image Generation" },
   run: ({ clip, lora_name, model: base, strength_clip, strength_model }, context) =>
     Plan.returns([
-      new Model("MODEL", digest(base.key, lora_name, strength_model)),
-      new Model("CLIP", digest(clip.key, lora_name, strength_clip))
+      new Model("MODEL", digest(base.key, lora_name, strength_model), base.weights),
+      new Model("CLIP", digest(clip.key, lora_name, strength_clip), clip.weights)
     ], { steps: loading(context, "loras", lora_name) })
 })
 
@@ -127,7 +158,7 @@ const loraLoaderModelOnly = NodeClass.define({
   outputs: ["MODEL"],
   info: v1("Load LoRA", "model/loaders"),
   run: ({ lora_name, model: base, strength_model }, context) =>
-    Plan.returns([new Model("MODEL", digest(base.key, lora_name, strength_model))], {
+    Plan.returns([new Model("MODEL", digest(base.key, lora_name, strength_model), base.weights)], {
       steps: loading(context, "loras", lora_name)
     })
 })
@@ -138,7 +169,7 @@ const controlNetLoader = NodeClass.define({
   outputs: ["CONTROL_NET"],
   info: v1("Load ControlNet Model", "model/loaders"),
   run: ({ control_net_name }, context) =>
-    Plan.returns([new Model("CONTROL_NET", control_net_name)], {
+    Plan.returns([new Model("CONTROL_NET", control_net_name, weights(context, "controlnet", [control_net_name]))], {
       steps: loading(context, "controlnet", control_net_name)
     })
 })
@@ -154,7 +185,9 @@ const upscaleLoader = NodeClass.define({
     module: "comfy_extras.nodes_upscale_model"
   },
   run: ({ model_name }, context) =>
-    Plan.returns([new Model("UPSCALE_MODEL", model_name)], { steps: loading(context, "upscale_models", model_name) })
+    Plan.returns([new Model("UPSCALE_MODEL", model_name, weights(context, "upscale_models", [model_name]))], {
+      steps: loading(context, "upscale_models", model_name)
+    })
 })
 
 /** Loaders of checkpoints, diffusion models, text encoders, VAEs, LoRAs, ControlNets and upscalers. */

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberHandle from "effect/FiberHandle"
+import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { Buffer } from "node:buffer"
@@ -16,8 +17,10 @@ import type { Duplex } from "node:stream"
 import { type RawData, type WebSocket, WebSocketServer } from "ws"
 import type * as FakeComfy from "./FakeComfy.ts"
 import type { FakeServer } from "./FakeServer.ts"
+import * as FaultyComfy from "./FaultyComfy.ts"
 import { type Carrier, Driver, type Driving, type HttpOutcome } from "./internal/driver.ts"
 import { makeServer } from "./internal/handle.ts"
+import { isRaw, writeRaw } from "./internal/rawAnswerNode.ts"
 
 /** What the server is like, and where it listens. */
 export interface Options extends FakeComfy.Options {
@@ -44,25 +47,34 @@ const lower = (headers: NodeJS.Dict<string | Array<string>>): Record<string, str
   return out
 }
 
+/** How long a connection is kept alive if no proxy ends it: as aiohttp does. */
+const keepAliveMs = 75_000
+
 const bytesOf = (data: RawData): Uint8Array =>
   Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? new Uint8Array(data) : data
 
 class Loopback {
   readonly driver: Driver
   readonly #options: Options
+  readonly #run: (effect: Effect.Effect<void>) => unknown
   readonly #sockets = new Set<Duplex>()
   readonly #webSockets = new Map<number, WebSocket>()
   readonly #upgrades = new WebSocketServer({ noServer: true, autoPong: false, perMessageDeflate: false })
   #server: Server | undefined
   #port = 0
 
-  constructor(options: Options, driving: Driving) {
+  constructor(options: Options, driving: Driving, run: (effect: Effect.Effect<void>) => unknown) {
     this.#options = options
+    this.#run = run
     this.driver = new Driver(options, {
       ...driving,
       onCrash: (reason) => {
         this.stopListening()
         options.onCrash?.(reason)
+      },
+      onReachable: (reachable) => {
+        if (reachable) this.#open()
+        else this.stopListening()
       }
     })
   }
@@ -72,10 +84,16 @@ class Loopback {
   }
 
   readonly listen: Effect.Effect<void> = Effect.callback((resume) => {
-    if (this.#server !== undefined) return resume(Effect.void)
+    const server = this.#open()
+    if (server.listening) return resume(Effect.void)
+    server.once("error", (error) => resume(Effect.die(error)))
+    server.once("listening", () => resume(Effect.void))
+  })
+
+  #open(): Server {
+    if (this.#server !== undefined) return this.#server
     const server = createServer((request, response) => this.#answer(request, response))
     this.#server = server
-    server.keepAliveTimeout = 75_000
     server.on("connection", (socket: NetSocket) => {
       socket.setNoDelay(true)
       this.#sockets.add(socket)
@@ -83,13 +101,15 @@ class Loopback {
     })
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head))
     server.on("clientError", (_error, socket) => socket.destroy())
-    server.once("error", (error) => resume(Effect.die(error)))
+    server.on("error", () => {
+      this.#server = undefined
+    })
     server.listen(this.#port === 0 ? this.#options.port ?? 0 : this.#port, this.#options.host ?? "127.0.0.1", () => {
       const address = server.address()
       if (typeof address === "object" && address !== null) this.#port = address.port
-      resume(Effect.void)
     })
-  })
+    return server
+  }
 
   /** Nobody can connect any more, and every connection breaks: as after the end of a process. */
   stopListening(): void {
@@ -106,6 +126,9 @@ class Loopback {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#server !== undefined) {
+      this.#server.keepAliveTimeout = FaultyComfy.keepAliveMs(this.driver.state) ?? keepAliveMs
+    }
     const chunks: Array<Buffer> = []
     request.on("data", (chunk: Buffer) => chunks.push(chunk))
     request.on("end", () => {
@@ -127,6 +150,10 @@ class Loopback {
       else socket.resetAndDestroy()
       return
     }
+    if (response.socket !== null && isRaw(outcome)) {
+      this.#run(writeRaw(response.socket, outcome))
+      return
+    }
     response.sendDate = false
     // aiohttp says nothing about connections that stay open.
     if (outcome.headers["connection"] === undefined) response.removeHeader("connection")
@@ -143,6 +170,7 @@ class Loopback {
       opened: () => {
         this.#upgrades.handleUpgrade(request, socket, head, (accepted) => {
           webSocket = accepted
+          this.#listenTo(conn, accepted)
           for (const frame of early) accepted.send(frame)
         })
       },
@@ -163,11 +191,20 @@ class Loopback {
           socket.destroy()
         } else webSocket.close(code, reason)
       },
-      ponged: () => webSocket?.pong()
+      ponged: () => webSocket?.pong(),
+      raw: (bytes) => {
+        socket.write(bytes)
+      }
     }
+    socket.once("close", () => {
+      if (webSocket !== undefined) return
+      this.driver.forget(conn)
+      this.driver.input({ _tag: "SocketClose", conn, code: 1006 })
+    })
     this.driver.open(conn, request.url ?? "/", lower(request.headers), carrier)
-    const accepted = webSocket as WebSocket | undefined
-    if (accepted === undefined) return
+  }
+
+  #listenTo(conn: number, accepted: WebSocket): void {
     this.#webSockets.set(conn, accepted)
     accepted.on("message", (data, binary) => {
       const bytes = bytesOf(data)
@@ -190,6 +227,7 @@ export const make: (options?: Options) => Effect.Effect<LoopbackServer, never, S
   function*(options: Options = {}) {
     const clock = yield* Clock.Clock
     const timer = yield* FiberHandle.makeRuntime<never>()
+    const slow = yield* FiberSet.makeRuntime<never>()
     const loopback = new Loopback({ epochMs: clock.currentTimeMillisUnsafe(), ...options }, {
       now: () => Number(clock.currentTimeNanosUnsafe()) / 1_000_000,
       wake: (ms, fire) => {
@@ -197,7 +235,7 @@ export const make: (options?: Options) => Effect.Effect<LoopbackServer, never, S
           Effect.andThen(ms <= 0 ? Effect.yieldNow : Effect.sleep(Duration.millis(Math.ceil(ms))), Effect.sync(fire))
         )
       }
-    })
+    }, (effect) => slow(effect))
     yield* Effect.acquireRelease(loopback.listen, () => Effect.sync(() => loopback.stopListening()))
     const url = `http://${options.host ?? "127.0.0.1"}:${loopback.port}`
     const server = makeServer(url, loopback.driver)
@@ -207,7 +245,10 @@ export const make: (options?: Options) => Effect.Effect<LoopbackServer, never, S
       port: loopback.port,
       halfOpenSockets: (which) =>
         Effect.andThen(server.halfOpenSockets(which), Effect.sync(() => loopback.pauseHalfOpen())),
-      restart: Effect.andThen(server.restart, loopback.listen)
+      restart: Effect.andThen(
+        server.restart,
+        Effect.suspend(() => loopback.driver.state.down > 0 ? Effect.void : loopback.listen)
+      )
     }
   }
 )

@@ -3,24 +3,32 @@
  * equal inputs give equal pictures and any other seed another one.
  */
 import * as Option from "effect/Option"
+import type { Weights } from "./Hardware.ts"
 import * as NodeClass from "./NodeClass.ts"
 import * as Picture from "./Picture.ts"
 
-/** A model, text encoder, VAE, ControlNet or upscaler: what it is made of, as a text. */
+/**
+ * A model, text encoder, VAE, ControlNet or upscaler: what it is made of, as a text, and the weights that a node needs in
+ * VRAM to use it. One with other patches shares them.
+ */
 export class Model {
   readonly type: string
   readonly key: string
-  constructor(type: string, key: string) {
+  readonly weights: Weights | undefined
+  constructor(type: string, key: string, weights?: Weights) {
     this.type = type
     this.key = key
+    this.weights = weights
   }
 }
 
-/** An encoded prompt. */
+/** An encoded prompt, and the ControlNets that a sampler needs for it. */
 export class Conditioning {
   readonly key: string
-  constructor(key: string) {
+  readonly controls: ReadonlyArray<Model>
+  constructor(key: string, controls: ReadonlyArray<Model> = []) {
     this.key = key
+    this.controls = controls
   }
 }
 

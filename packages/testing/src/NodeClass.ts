@@ -7,7 +7,7 @@ import type * as Result from "effect/Result"
 import { Float, fromJs, isDict, isList, numeric, type Py, toJs } from "./internal/py.ts"
 import { str } from "./internal/pyText.ts"
 import { Picture } from "./Picture.ts"
-import type { Plan } from "./Plan.ts"
+import { Link, type Plan } from "./Plan.ts"
 
 /** One declared input: its type in object_info, its options, and how a value becomes what `run` gets. */
 export interface Input<A> {
@@ -97,6 +97,20 @@ export const link = <A = unknown>(
   options: InputOptions = {}
 ): Input<A> => ({ type, options, decode })
 
+/**
+ * An input that is evaluated only if the node asks for it, by {@link Definition.needs}: what leads to it alone may never
+ * run. `undefined` until then, and for good if it is not asked for.
+ */
+export const lazy = <A>(input: Input<A>): Input<A | undefined> => ({
+  ...input,
+  options: { ...input.options, lazy: true },
+  decode: (value) => value === null || value === undefined ? Option.some(undefined) : input.decode(value)
+})
+
+/** The link itself in the place of what comes over it: `rawLink` of nodes that copy parts of the prompt. */
+export const rawLink = (type: string, options: InputOptions = {}): Input<Link> =>
+  link(type, (value) => (value instanceof Link ? Option.some(value) : Option.none()), { ...options, rawLink: true })
+
 /** `*`: whatever comes, literal or link; Python floats, dicts and lists arrive as JavaScript's. */
 export const any = (options: InputOptions = {}): Input<unknown> => ({
   type: "*",
@@ -117,7 +131,7 @@ export interface Output {
 export const asFloat = (value: number): unknown => new Float(value)
 
 /** Hidden inputs that a class asks for: they stand in object_info and in the inputs of an error. */
-export type Hidden = "PROMPT" | "EXTRA_PNGINFO" | "UNIQUE_ID"
+export type Hidden = "PROMPT" | "EXTRA_PNGINFO" | "UNIQUE_ID" | "DYNPROMPT"
 
 /** Where a picture is saved. */
 export interface SaveRequest {
@@ -146,13 +160,19 @@ export interface NodeContext {
   readonly extraData: unknown
   /** The whole prompt with its nodes in their order; what SaveImage writes into its files. */
   readonly prompt: ReadonlyMap<string, unknown>
+  /** A node by its id, also one that an expansion brought in; links among its inputs are {@link Link}s. */
+  readonly nodeAt: (
+    id: string
+  ) => { readonly class: string; readonly inputs: Readonly<Record<string, unknown>> } | undefined
   /** The keys that the server took out of `extra_data`: hidden inputs of paid nodes. */
   readonly secrets: ReadonlyMap<string, string>
   /** Bytes of a model file in a folder; undefined if the server has no such file. */
   readonly modelBytes: (folder: string, name: string) => number | undefined
-  /** What reading these bytes from disk costs, and one sampler step of so many pixels, in milliseconds. */
+  /** What reading these bytes from disk costs, and one evaluation of a sampler on so many pixels, in milliseconds. */
   readonly diskMs: (bytes: number) => number
   readonly stepMs: (pixels: number) => number
+  /** Working memory for so many pixels, bytes. */
+  readonly workBytes: (pixels: number) => number
   /** Whether previews are asked for, and the longest side they may have. */
   readonly previews: { readonly enabled: boolean; readonly size: number }
   /** A file by the name that LoadImage gets, with folder and ` [type]` behind it. */
@@ -173,6 +193,10 @@ export interface NodeClass {
   readonly inputIsList: boolean
   /** Runs beside other nodes of the same prompt. */
   readonly async: boolean
+  /** Names of the lazy inputs. */
+  readonly lazy: ReadonlySet<string>
+  /** Which of them it wants evaluated, given those that have been; asked again until it names no other. */
+  readonly needs: ((inputs: ReadonlyMap<string, unknown>) => ReadonlyArray<string>) | undefined
   /** Part of the cache key: a text that changes with what the inputs do not show; `never` is never cached. */
   readonly changed: ((inputs: ReadonlyMap<string, unknown>, context: FileContext) => string | "never") | undefined
   /** Names of inputs that are checked by `validate` alone: no minimum, maximum or list counts for them. */
@@ -229,6 +253,14 @@ export interface Definition<
   readonly outputNode?: boolean
   readonly inputIsList?: ListMode
   readonly async?: boolean
+  /**
+   * `check_lazy_status`: names of {@link lazy} inputs that are to be evaluated, given those that have been. Asked again
+   * with them until it names no other; without it lazy inputs are never evaluated.
+   */
+  readonly needs?: (
+    inputs: ListMode extends true ? Lists<Required> & Partial<Lists<Optional>>
+      : Values<Required> & Partial<Values<Optional>>
+  ) => ReadonlyArray<string>
   readonly changed?: (inputs: ReadonlyMap<string, unknown>, context: FileContext) => string | "never"
   readonly validates?: ReadonlyArray<string>
   readonly validate?: (name: string, value: unknown, context: FileContext) => true | string
@@ -277,7 +309,12 @@ export const define = <
   const required: Readonly<Record<string, Input<unknown>>> = definition.required ?? {}
   const optional: Readonly<Record<string, Input<unknown>>> = definition.optional ?? {}
   type Given = Parameters<typeof definition.run>[0]
-  const run = (inputs: ReadonlyMap<string, unknown>, context: NodeContext): Plan => {
+  const lazyNames = new Set<string>()
+  for (const [name, input] of Object.entries({ ...required, ...optional })) {
+    if (input.options["lazy"] === true) lazyNames.add(name)
+  }
+  /** The inputs with their types, or the plan of the Python error that one of them is. */
+  const typed = (inputs: ReadonlyMap<string, unknown>): { readonly given: Given } | { readonly error: Plan } => {
     const given: Record<string, unknown> = {}
     for (const [name, value] of inputs) {
       const input = Object.hasOwn(required, name)
@@ -290,18 +327,23 @@ export const define = <
         const items: Array<unknown> = []
         for (const item of value) {
           const decoded = input.decode(item)
-          if (Option.isNone(decoded)) return pythonTypeError(name, item)
+          if (Option.isNone(decoded)) return { error: pythonTypeError(name, item) }
           items.push(decoded.value)
         }
         given[name] = items
       } else {
         const decoded = input.decode(value)
-        if (Option.isNone(decoded)) return pythonTypeError(name, value)
+        if (Option.isNone(decoded)) return { error: pythonTypeError(name, value) }
         given[name] = decoded.value
       }
     }
-    return definition.run(given as Given, context)
+    return { given: given as Given }
   }
+  const run = (inputs: ReadonlyMap<string, unknown>, context: NodeContext): Plan => {
+    const found = typed(inputs)
+    return "error" in found ? found.error : definition.run(found.given, context)
+  }
+  const { needs } = definition
   return {
     class: definition.class,
     required,
@@ -311,6 +353,11 @@ export const define = <
     outputNode: definition.outputNode ?? false,
     inputIsList: definition.inputIsList ?? false,
     async: definition.async ?? false,
+    lazy: lazyNames,
+    needs: needs === undefined ? undefined : (inputs) => {
+      const found = typed(inputs)
+      return "error" in found ? [] : needs(found.given)
+    },
     changed: definition.changed,
     validates: definition.validates ?? [],
     validate: definition.validate,

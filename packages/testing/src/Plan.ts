@@ -2,6 +2,7 @@
  * What a fake node does when it runs, as data: steps in time, then an end. The server plays a plan on its own clock, so
  * a sampler of ten minutes is a value, and a test under virtual time sees each of its frames.
  */
+import type { Weights } from "./Hardware.ts"
 import type { Picture } from "./Picture.ts"
 
 /** Who gets a frame: the socket of the prompt's `client_id` (everyone, if the prompt has none), or every socket. */
@@ -28,6 +29,17 @@ export type Step =
   }
   /** A line of the server's log. */
   | { readonly _tag: "Log"; readonly text: string }
+  /**
+   * Models are needed in VRAM, beside `workBytes` of working memory: what is not there is moved, the least recently used
+   * ones make room, and the node runs out of memory where that is not enough. Costs nothing on a server without VRAM.
+   */
+  | { readonly _tag: "Load"; readonly models: ReadonlyArray<Loaded>; readonly workBytes: number }
+
+/** Weights as a node uses them: `variant` names the patches on them (LoRAs), another one means moving them anew. */
+export interface Loaded {
+  readonly weights: Weights
+  readonly variant: string
+}
 
 /** A preview picture: JPEG as from a sampler, PNG as from SaveImageWebsocket. */
 export interface Preview {
@@ -52,6 +64,13 @@ export type End =
     readonly message: string
     readonly traceback: ReadonlyArray<string> | undefined
   }
+  /** More nodes in the place of this one: see {@link expands}. */
+  | {
+    readonly _tag: "Expand"
+    readonly nodes: Readonly<Record<string, ExpandedNode>>
+    readonly outputs: ReadonlyArray<unknown>
+    readonly ui: Readonly<Record<string, unknown>> | undefined
+  }
   /** An ExecutionBlocker on every output: what follows is skipped, with a warning if there is a message. */
   | { readonly _tag: "Block"; readonly message: string | undefined }
   /** The prompt is interrupted as by `POST /interrupt`. */
@@ -60,6 +79,39 @@ export type End =
   | { readonly _tag: "KillWorker" }
   /** The process ends: sockets close with 1006, nothing answers until it is started again. */
   | { readonly _tag: "Exit" }
+
+/** A link to an output of a node that is in the prompt: what an input of {@link NodeClass.rawLink} gets. */
+export class Link {
+  readonly node: string
+  readonly slot: number
+  constructor(node: string, slot: number) {
+    this.node = node
+    this.slot = slot
+  }
+}
+
+/** An output of a node of the same expansion, by the name that the expansion gives it. */
+export class Out {
+  readonly name: string
+  readonly slot: number
+  constructor(name: string, slot: number) {
+    this.name = name
+    this.slot = slot
+  }
+}
+
+/** One node that an expansion adds. */
+export interface ExpandedNode {
+  /** A class of the server; its inputs are not validated. */
+  readonly class: string
+  /**
+   * Literals, values of any kind (a picture that came over a link), a {@link Link}, an {@link Out}. A node that is given
+   * a value which is no literal is never served from the cache, nor is what hangs on it.
+   */
+  readonly inputs: Readonly<Record<string, unknown>>
+  /** Id of the node that stands for this one in `display_node`; the expanding node, if absent. */
+  readonly display?: string
+}
 
 /** What a node does: its steps in order, then its end. */
 export interface Plan {
@@ -81,6 +133,44 @@ export const raises = (
   message: string,
   options?: { readonly traceback?: ReadonlyArray<string>; readonly steps?: ReadonlyArray<Step> }
 ): Plan => ({ steps: options?.steps ?? noSteps, end: { _tag: "Raise", type, message, traceback: options?.traceback } })
+
+/**
+ * Puts other nodes in the place of this one, as a subgraph or one pass of a loop does. A node of the name `n` gets the id
+ * `<id of this node>.<item>.0.n`; `outputs` are values, or an {@link out} of one of the new nodes that this node then
+ * gives on as its own. Output nodes among the new ones run, others where something needs them.
+ *
+ * ```ts
+ * run: ({ image }) => Plan.expands({
+ *   nodes: {
+ *     blur: { class: "ImageBlur", inputs: { image, blur_radius: 4, sigma: 1 } },
+ *     invert: { class: "ImageInvert", inputs: { image: Plan.out("blur") } }
+ *   },
+ *   outputs: [Plan.out("invert")]
+ * })
+ * ```
+ */
+export const expands = (expansion: {
+  readonly nodes: Readonly<Record<string, ExpandedNode>>
+  readonly outputs: ReadonlyArray<unknown>
+  readonly ui?: Readonly<Record<string, unknown>>
+  readonly steps?: ReadonlyArray<Step>
+}): Plan => ({
+  steps: expansion.steps ?? noSteps,
+  end: { _tag: "Expand", nodes: expansion.nodes, outputs: expansion.outputs, ui: expansion.ui }
+})
+
+/** Output `slot` (0 by default) of a node of the same expansion. */
+export const out = (name: string, slot = 0): Out => new Out(name, slot)
+
+/** Models that the node needs in VRAM from here on, and its working memory in bytes. Costs nothing without VRAM. */
+export const load = (
+  models: ReadonlyArray<{ readonly weights: Weights | undefined; readonly key: string }>,
+  workBytes = 0
+): Step => {
+  const loaded: Array<Loaded> = []
+  for (const { key, weights } of models) if (weights !== undefined) loaded.push({ weights, variant: key })
+  return { _tag: "Load", models: loaded, workBytes }
+}
 
 /** Runs out of memory as torch says it. */
 export const outOfMemory = (options?: { readonly message?: string; readonly steps?: ReadonlyArray<Step> }): Plan =>

@@ -2,7 +2,7 @@
  * Nodes that need models, simulated: samplers send a frame per step and take their time, and the picture that comes out
  * is a pure function of everything that went in.
  */
-import { Conditioning, conditioning, digest, Latent, latent, model, pixelHash } from "./ModelValue.ts"
+import { Conditioning, conditioning, digest, Latent, latent, type Model, model, pixelHash } from "./ModelValue.ts"
 import * as NodeClass from "./NodeClass.ts"
 import * as Picture from "./Picture.ts"
 import * as Plan from "./Plan.ts"
@@ -35,6 +35,9 @@ const samplers = [
   "uni_pc",
   "uni_pc_bh2"
 ]
+/** Samplers that ask the model twice a step. */
+const twice: ReadonlySet<string> = new Set(["heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"])
+
 const schedulers = [
   "simple",
   "sgm_uniform",
@@ -58,7 +61,8 @@ const clipTextEncode = NodeClass.define({
   required: { text: NodeClass.string({ multiline: true, dynamicPrompts: true }), clip: model("CLIP") },
   outputs: ["CONDITIONING"],
   info: v1("CLIP Text Encode (Prompt)", "model/conditioning"),
-  run: ({ clip, text }) => Plan.returns([new Conditioning(digest(clip.key, text))], { steps: [Plan.wait(encodeMs)] })
+  run: ({ clip, text }) =>
+    Plan.returns([new Conditioning(digest(clip.key, text))], { steps: [Plan.load([clip]), Plan.wait(encodeMs)] })
 })
 
 const emptyLatent = NodeClass.define({
@@ -86,10 +90,15 @@ interface Sampling {
   /** Steps that are run, of those that the noise is spread over. */
   readonly count: number
   readonly denoise: number
+  readonly sampler: string
+  readonly models: ReadonlyArray<Model>
 }
 
 /** The picture that a sampler ends with, and the noisy ones on its way. */
-const sample = ({ count, denoise, key, start }: Sampling, context: NodeClass.NodeContext): Plan.Plan => {
+const sample = (
+  { count, denoise, key, models, sampler, start }: Sampling,
+  context: NodeClass.NodeContext
+): Plan.Plan => {
   const { batch, height, picture, width } = start
   const imagined = Picture.imagine(width, height, batch, key)
   const result = picture === undefined || denoise >= 1 ? imagined : Picture.mix(picture, imagined, denoise)
@@ -100,8 +109,10 @@ const sample = ({ count, denoise, key, start }: Sampling, context: NodeClass.Nod
         picture: Picture.imagine(Math.ceil(width / 8), Math.ceil(height / 8), 1, key, 1 - step / count)
       }
       : undefined
+  const pixels = width * height * batch
+  const ms = context.stepMs(pixels) * (twice.has(sampler) ? 2 : 1)
   return Plan.returns([new Latent(start, digest(key, start.key), result)], {
-    steps: Plan.progress({ count, ms: context.stepMs(width * height * batch), preview })
+    steps: [Plan.load(models, context.workBytes(pixels)), ...Plan.progress({ count, ms, preview })]
   })
 }
 
@@ -139,7 +150,11 @@ const kSampler = NodeClass.define({
       latent_image.key,
       denoise
     )
-    return sample({ key, start: latent_image, count: Number(steps), denoise }, context)
+    const models = [given.model, ...positive.controls, ...negative.controls]
+    return sample(
+      { key, start: latent_image, count: Number(steps), denoise, sampler: sampler_name, models },
+      context
+    )
   }
 })
 
@@ -175,7 +190,14 @@ const kSamplerAdvanced = NodeClass.define({
       count,
       given.return_with_leftover_noise
     )
-    return sample({ key, start: given.latent_image, count, denoise: start === 0 ? 1 : count / total }, context)
+    return sample({
+      key,
+      start: given.latent_image,
+      count,
+      denoise: start === 0 ? 1 : count / total,
+      sampler: given.sampler_name,
+      models: [given.model, ...given.positive.controls, ...given.negative.controls]
+    }, context)
   }
 })
 
@@ -187,7 +209,10 @@ const vaeDecode = NodeClass.define({
   run: ({ samples, vae }, context) => {
     const { batch, height, width } = samples
     const picture = samples.picture ?? Picture.imagine(width, height, batch, digest(samples.key, vae.key))
-    return Plan.returns([picture], { steps: [Plan.wait(context.stepMs(width * height * batch))] })
+    const pixels = width * height * batch
+    return Plan.returns([picture], {
+      steps: [Plan.load([vae], context.workBytes(pixels)), Plan.wait(context.stepMs(pixels))]
+    })
   }
 })
 
@@ -203,8 +228,9 @@ const vaeEncode = NodeClass.define({
       batch: pixels.batch
     }
     const samples = Picture.scale(Picture.rgb(pixels), shape.width, shape.height, { smooth: true, center: true })
+    const size = shape.width * shape.height * shape.batch
     return Plan.returns([new Latent(shape, digest(vae.key, shape.width, shape.height, pixelHash(samples)), samples)], {
-      steps: [Plan.wait(context.stepMs(shape.width * shape.height * shape.batch))]
+      steps: [Plan.load([vae], context.workBytes(size)), Plan.wait(context.stepMs(size))]
     })
   }
 })
@@ -226,8 +252,8 @@ const controlNetApply = NodeClass.define({
   run: ({ control_net, end_percent, image, negative, positive, start_percent, strength }) => {
     const control = digest(control_net.key, pixelHash(image), strength, start_percent, end_percent)
     return Plan.returns([
-      new Conditioning(digest(positive.key, control)),
-      new Conditioning(digest(negative.key, control))
+      new Conditioning(digest(positive.key, control), [...positive.controls, control_net]),
+      new Conditioning(digest(negative.key, control), [...negative.controls, control_net])
     ])
   }
 })
@@ -245,11 +271,16 @@ const upscale = NodeClass.define({
     category: "image/upscaling",
     module: "comfy_extras.nodes_upscale_model"
   },
-  run: ({ image }, context) => {
+  run: ({ image, upscale_model }, context) => {
     const tiles = Math.ceil(image.width / 512) * Math.ceil(image.height / 512) * image.batch
     return Plan.returns([
       Picture.scale(image, image.width * upscaleFactor, image.height * upscaleFactor, { smooth: true, center: false })
-    ], { steps: Plan.progress({ count: tiles, ms: context.stepMs(512 * 512) }) })
+    ], {
+      steps: [
+        Plan.load([upscale_model], context.workBytes(512 * 512)),
+        ...Plan.progress({ count: tiles, ms: context.stepMs(512 * 512) })
+      ]
+    })
   }
 })
 

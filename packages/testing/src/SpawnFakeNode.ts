@@ -1,10 +1,14 @@
 /** Starts `effect-comfyui-fake` as a child process for the lifetime of a scope: what kill -9 and SIGSTOP are tested on. */
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import process from "node:process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import type { FakeServer } from "./FakeServer.ts"
+import type { FaultData } from "./Fault.ts"
+import { remote } from "./internal/remoteNode.ts"
 import type * as VersionProfile from "./VersionProfile.ts"
 
 /** As the options of the command; see `effect-comfyui-fake --help`. */
@@ -21,6 +25,14 @@ export interface SpawnOptions {
 
 /** A running process. */
 export interface FakeProcess {
+  /**
+   * What every door offers: faults, ledger, commands. It speaks to the process that runs now over a port of its own, also
+   * while the fake server stalls; faults and ledger end with the process. `kill` is SIGKILL, `restart` a new process.
+   * Whatever is asked of a process that is gone, or stopped for good, dies: a test's own mistake.
+   */
+  readonly server: FakeServer<FaultData>
+  /** Where commands go to: `http://127.0.0.1:port`, another one after each restart. */
+  readonly control: Effect.Effect<string>
   /** `http://127.0.0.1:port`; stays over restarts. */
   readonly url: string
   readonly port: number
@@ -39,7 +51,7 @@ export interface FakeProcess {
 }
 
 const argumentsOf = (options: SpawnOptions, port: number): ReadonlyArray<string> => {
-  const out = ["--port", String(port)]
+  const out = ["--port", String(port), "--control-port", "0"]
   const add = (name: string, value: string | number | undefined): void => {
     if (value !== undefined) out.push(name, String(value))
   }
@@ -59,6 +71,7 @@ const program = fileURLToPath(new URL(fromSource ? "./FakeProcessNode.ts" : "./F
 interface Running {
   readonly child: ChildProcess
   readonly port: number
+  readonly control: number
 }
 
 const hasEnded = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
@@ -69,10 +82,10 @@ const ended = (child: ChildProcess): Effect.Effect<void> =>
     child.once("exit", () => resume(Effect.void))
   })
 
-const portOf = (line: string): number => {
-  const said: unknown = JSON.parse(line)
-  return typeof said === "object" && said !== null && "port" in said ? Number(said.port) : Number.NaN
-}
+/** What the process says once it listens. */
+const decodeLine = Schema.decodeUnknownSync(
+  Schema.fromJsonString(Schema.Struct({ port: Schema.Int, control: Schema.Int }))
+)
 
 const start = (options: SpawnOptions, port: number): Effect.Effect<Running> =>
   Effect.callback((resume) => {
@@ -85,7 +98,7 @@ const start = (options: SpawnOptions, port: number): Effect.Effect<Running> =>
     child.once("exit", () => resume(Effect.die(new Error("effect-comfyui-fake ended before it listened"))))
     createInterface({ input: child.stdout }).once(
       "line",
-      (line) => resume(Effect.succeed({ child, port: portOf(line) }))
+      (line) => resume(Effect.sync(() => ({ child, ...decodeLine(line) })))
     )
     return Effect.sync(() => {
       child.kill("SIGKILL")
@@ -114,20 +127,25 @@ export const spawnFake: (options?: SpawnOptions) => Effect.Effect<FakeProcess, n
       Effect.sync(() => {
         running.child.kill(name)
       })
+    const url = `http://127.0.0.1:${port}`
+    const control = Effect.sync(() => `http://127.0.0.1:${running.control}`)
+    const restart = Effect.andThen(
+      kill(),
+      Effect.map(start(options, port), (next) => {
+        running = next
+      })
+    )
     return {
-      url: `http://127.0.0.1:${port}`,
+      url,
       port,
+      control,
+      server: { ...remote(url, control), kill: Effect.suspend(() => kill()), restart },
       pid: Effect.sync(() => running.child.pid ?? 0),
       kill,
       ended: Effect.suspend(() => ended(running.child)),
       stop: signal("SIGSTOP"),
       continue: signal("SIGCONT"),
-      restart: Effect.andThen(
-        kill(),
-        Effect.map(start(options, port), (next) => {
-          running = next
-        })
-      )
+      restart
     }
   }
 )

@@ -155,6 +155,64 @@ export const value = NodeClass.define({
   run: ({ seed }) => Plan.returns([seed], { ui: { text: [String(seed)] } })
 })
 
+/** Evaluates one of two inputs, and what leads to the other one alone never runs. */
+export const choose = NodeClass.define({
+  class: "FakeChoose",
+  required: {
+    first: NodeClass.boolean({ default: true }),
+    on_true: NodeClass.lazy(NodeClass.any()),
+    on_false: NodeClass.lazy(NodeClass.any())
+  },
+  outputs: ["*"],
+  info,
+  needs: ({ first }) => [first ? "on_true" : "on_false"],
+  run: ({ first, on_false, on_true }) => Plan.returns([first ? on_true : on_false])
+})
+
+/** Expands into a chain of `FakeSleep`s, each an output node with an id of its own. */
+export const expand = NodeClass.define({
+  class: "FakeExpand",
+  required: {
+    count: NodeClass.int({ default: 2, min: 1, max: 1000 }),
+    seconds: NodeClass.float({ default: 1, min: 0, max: 3600 })
+  },
+  optional: { value: NodeClass.any() },
+  outputs: ["*"],
+  info,
+  run: ({ count, seconds, value }) =>
+    Plan.expands({
+      nodes: Object.fromEntries(Array.from({ length: Number(count) }, (_, index): [string, Plan.ExpandedNode] => [
+        `${index + 1}`,
+        { class: "FakeSleep", inputs: { seconds, watches: true, value: index === 0 ? value : Plan.out(`${index}`) } }
+      ])),
+      outputs: [Plan.out(`${count}`)]
+    })
+})
+
+/** A loop as custom nodes write them: one pass, and itself again with a smaller `count`. Each pass is an output node. */
+export const loop = NodeClass.define({
+  class: "FakeLoop",
+  required: {
+    count: NodeClass.int({ default: 3, min: 0, max: 1000 }),
+    seconds: NodeClass.float({ default: 1, min: 0, max: 3600 })
+  },
+  optional: { value: NodeClass.any() },
+  outputs: ["*"],
+  info,
+  run: ({ count, seconds, value }, { nodeId }) =>
+    Number(count) <= 0 ? Plan.returns([value ?? null]) : Plan.expands({
+      nodes: {
+        Body: { class: "FakeSleep", inputs: { seconds, watches: true, value } },
+        Recurse: {
+          class: "FakeLoop",
+          inputs: { count: Number(count) - 1, seconds, value: Plan.out("Body") },
+          display: nodeId
+        }
+      },
+      outputs: [Plan.out("Recurse")]
+    })
+})
+
 /** All of them: `FakeServers.layer({ url: { nodes: TestNodes.nodes } })`. */
 export const nodes: ReadonlyArray<NodeClass.NodeClass> = [
   raise,
@@ -168,5 +226,8 @@ export const nodes: ReadonlyArray<NodeClass.NodeClass> = [
   event,
   block,
   bytes,
-  value
+  value,
+  choose,
+  expand,
+  loop
 ]

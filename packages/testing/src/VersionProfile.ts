@@ -41,6 +41,8 @@ export interface VersionProfile {
   readonly cachedOutputsWithoutClient: boolean
   /** History outputs are read from the cache for every node of the prompt, also beside the targets. */
   readonly historyFromCache: boolean
+  /** The cache of a server that is started without a flag for it. */
+  readonly defaultCache: "classic" | "ram"
   /** `X-Content-Type-Options: nosniff` on whole files of `/view`. */
   readonly nosniff: boolean
   /** `extra_data.preview_method` counts. */
@@ -103,6 +105,7 @@ const v0364: VersionProfile = {
   progressThrottle: false,
   cachedOutputsWithoutClient: true,
   historyFromCache: true,
+  defaultCache: "classic",
   nosniff: false,
   previewMethodPerPrompt: false,
   modelExtensions: false,
@@ -161,6 +164,7 @@ const v0270: VersionProfile = {
   version: "0.27.0",
   promptId: "uuid",
   jobsCancel: true,
+  defaultCache: "ram",
   userdataMillis: true,
   systemStats: {
     os: "linux",

@@ -33,7 +33,7 @@ describe("matchers", () => {
     headers: {},
     body: new Uint8Array(0)
   })
-  const matches = (pattern: string, target: string) => Fault.path(pattern)(request("GET", target))
+  const matches = (pattern: string, target: string) => Fault.matches(Fault.path(pattern), request("GET", target))
 
   it("know a path with and without /api, one segment, and any rest", () => {
     assert.isTrue(matches("/history", "/history?max_items=1"))
@@ -48,10 +48,10 @@ describe("matchers", () => {
   })
 
   it("are joined by and", () => {
-    assert.isTrue(submit(request("POST", "/prompt")))
-    assert.isFalse(submit(request("GET", "/prompt")))
-    assert.isTrue(Fault.all()(request("GET", "/")))
-    assert.isFalse(Fault.all(Fault.any, Fault.method("PUT"))(request("GET", "/")))
+    assert.isTrue(Fault.matches(submit, request("POST", "/prompt")))
+    assert.isFalse(Fault.matches(submit, request("GET", "/prompt")))
+    assert.isTrue(Fault.matches(Fault.all<Fault.Match>(), request("GET", "/")))
+    assert.isFalse(Fault.matches(Fault.all(Fault.any, Fault.method("PUT")), request("GET", "/")))
   })
 })
 

@@ -15,6 +15,8 @@ export interface Carrier {
   readonly received: (frame: string | Uint8Array<ArrayBuffer>) => void
   readonly closed: (code: number, reason: string) => void
   readonly ponged: () => void
+  /** Bytes that are no frame; a carrier without a real connection breaks instead. */
+  readonly raw: (bytes: Uint8Array) => void
 }
 
 export interface Driving {
@@ -23,6 +25,8 @@ export interface Driving {
   /** Calls `fire` after so many milliseconds, unless called again before. */
   readonly wake: (ms: number, fire: () => void) => void
   readonly onCrash?: (reason: string) => void
+  /** Connections get through again, or no more. */
+  readonly onReachable?: (reachable: boolean) => void
 }
 
 type Untimed<A> = A extends { readonly now: number } ? Omit<A, "now"> : never
@@ -144,6 +148,12 @@ export class Driver {
       }
       case "SocketPong":
         this.#carriers.get(output.conn)?.ponged()
+        break
+      case "SocketRaw":
+        this.#carriers.get(output.conn)?.raw(output.bytes)
+        break
+      case "Reachable":
+        this.#driving.onReachable?.(output.reachable)
         break
       case "Crash":
         this.#driving.onCrash?.(output.reason)

@@ -3,7 +3,6 @@ import { Execution, type NodeResult, type Result } from "./execution.ts"
 import { killWorker } from "./lifecycle.ts"
 import { logExecuted, logFailure, logInterrupt } from "./logs.ts"
 import { runNode } from "./nodeRun.ts"
-import { PlanList } from "./planList.ts"
 import { dict, isDict } from "./py.ts"
 import { classOf } from "./signature.ts"
 import type { Item, Run, State, Wake } from "./state.ts"
@@ -31,17 +30,16 @@ interface Ended {
 /** Starts what is ready and lets it go on until one node has ended. */
 function* untilOneEnds(
   execution: Execution,
-  list: PlanList,
   besides: Map<string, Beside>
 ): Generator<Wake, Ended, void> {
-  const { item, state } = execution
+  const { list, prompt, state } = execution
   for (;;) {
     const id = list.next(besides)
     if (id !== undefined) {
       const steps = runNode(execution, id)
       const first = steps.next()
       if (first.done === true) return { id, result: first.value }
-      if (state.nodes.get(classOf(item.prompt, id))?.async !== true) {
+      if (state.nodes.get(classOf(prompt.nodes, id))?.async !== true) {
         yield first.value
         return { id, result: yield* steps }
       }
@@ -49,11 +47,7 @@ function* untilOneEnds(
       continue
     }
     const first = soonest(besides)
-    if (first === undefined) {
-      const stuck = list.first ?? ""
-      const error = { type: "DependencyCycleError", message: "Dependency cycle detected" }
-      return { id: stuck, result: execution.failure(stuck, error) }
-    }
+    if (first === undefined) return { id: list.stuck, result: execution.stuck() }
     yield { at: first.wake.at, watches: [...besides.values()].some((one) => one.wake.watches) }
     const next = first.steps.next()
     if (next.done === true) {
@@ -65,27 +59,24 @@ function* untilOneEnds(
 }
 
 function* runPrompt(execution: Execution): Generator<Wake, void, void> {
-  const { item, state } = execution
+  const { item, list, state } = execution
   execution.message("execution_start", dict({ prompt_id: item.id }), false)
   execution.prepare()
-  const isCached = (id: string): boolean => execution.cached(id) !== undefined
-  execution.message(
-    "execution_cached",
-    dict({ nodes: [...item.prompt.keys()].filter(isCached), prompt_id: item.id }),
-    false
-  )
-  const list = new PlanList(item.prompt, state.nodes, isCached)
+  const cached = [...item.prompt.keys()].filter((id) => execution.cached(id) !== undefined)
+  execution.message("execution_cached", dict({ nodes: cached, prompt_id: item.id }), false)
   for (const output of item.outputs) {
     // A link under an undeclared name to a node that is not there: raised outside of every handler.
     if (list.add(output) !== undefined) return killWorker(state)
   }
   const besides = new Map<string, Beside>()
   while (list.size > 0) {
-    const ended = yield* untilOneEnds(execution, list, besides)
+    const ended = yield* untilOneEnds(execution, besides)
     const { result } = ended
     if (result._tag === "Gone") return
+    if (result._tag === "Pending") continue
     if (result._tag === "Success") {
       list.done(ended.id)
+      execution.relieve()
       continue
     }
     execution.result.success = false
@@ -114,7 +105,7 @@ export const begin = (state: State, item: Item, finish: (result: Result) => void
     state.interrupt = false
     state.client = client
     yield* runPrompt(execution)
-    if (state.profile.historyFromCache) execution.outputsFromCache()
+    if (state.profile.historyFromCache && state.settings.cache !== "none") execution.outputsFromCache()
     if (state.worker.dead || state.doom?.at === state.now) return
     finish(execution.result)
     logExecuted(state, state.now - startedAt)

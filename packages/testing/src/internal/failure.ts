@@ -61,7 +61,7 @@ const describe = (value: unknown): Py => {
 
 /** The inputs of a failed node, hidden ones too: numbers and texts as they are, everything else as printed. */
 export const describeInputs = (
-  item: Item,
+  { item }: { readonly item: Item },
   id: string,
   node: NodeClass,
   inputs: ReadonlyMap<string, ReadonlyArray<unknown>>
@@ -72,6 +72,7 @@ export const describeInputs = (
   if (node.info.style === "V3") return out
   for (const [name, hidden] of Object.entries(node.hidden)) {
     if (hidden === "UNIQUE_ID") out.set(name, [id])
+    else if (hidden === "DYNPROMPT") out.set(name, ["<comfy_execution.graph.DynamicPrompt object at 0x7f0000000000>"])
     else if (hidden === "PROMPT") out.set(name, [repr(item.prompt)])
     else {
       const info = isDict(item.extraData) ? item.extraData.get("extra_pnginfo") : undefined
@@ -81,7 +82,7 @@ export const describeInputs = (
   return out
 }
 
-const outOfMemory = "torch.OutOfMemoryError"
+export const outOfMemory = "torch.OutOfMemoryError"
 
 /** What the server adds to the text of an error that names the lack of memory by its type. */
 export const memoryTip = (error: PyError): string =>

@@ -21,15 +21,20 @@ export const makeServer = (origin: string, driver: Driver): FakeServer => {
     requests: look(() => FaultyComfy.requests(driver.state)),
     inject: (fault) =>
       Effect.sync(() => {
-        const id = ++faults
-        driver.input({ _tag: "Inject", id, fault })
-        return { heal: command({ _tag: "Heal", id }) }
+        const ids = (Array.isArray(fault) ? fault : [fault]).map((one) => {
+          const id = ++faults
+          driver.input({ _tag: "Inject", id, fault: one })
+          return id
+        })
+        return { heal: Effect.forEach(ids, (id) => command({ _tag: "Heal", id }), { discard: true }) }
       }),
     heal: command({ _tag: "Heal" }),
     cutSockets: (which = {}) => command({ _tag: "CutSockets", which }),
     deafenSockets: (which = {}) => command({ _tag: "DeafenSockets", which }),
     halfOpenSockets: (options = {}) =>
       command({ _tag: "HalfOpenSockets", which: options, serverNoticesMs: options.serverNoticesMs }),
+    sendFrames: (frames, which = {}) => command({ _tag: "SendFrames", which, frames }),
+    wipe: (folder) => command({ _tag: "Wipe", folder }),
     stall: (duration) => command({ _tag: "Stall", ms: Duration.toMillis(duration) }),
     kill: command({ _tag: "Kill" }),
     restart: command({ _tag: "Restart" }),

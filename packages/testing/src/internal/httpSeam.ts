@@ -1,4 +1,5 @@
 // Requests and answers of an HttpClient that lives in memory.
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Cookies from "effect/http/Cookies"
 import * as HttpBody from "effect/http/HttpBody"
@@ -8,6 +9,7 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
+import type { Slowness } from "./faultyState.ts"
 
 export const transportError = (
   request: HttpClientRequest.HttpClientRequest,
@@ -77,6 +79,24 @@ export const dialHeaders = (
   return Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
+/** So many pieces a slow body comes in, at most. */
+const pieces = 50
+
+/** A body in even pieces over its time; what stalls never ends. */
+const slowly = (body: Uint8Array, slow: Slowness | undefined): Stream.Stream<Uint8Array> => {
+  if (slow === undefined) return Stream.succeed(body)
+  const { bodyMs, stallAfter = body.length } = slow
+  const size = Math.max(1, Math.ceil(body.length / pieces))
+  const starts = Array.from({ length: Math.ceil(Math.min(stallAfter, body.length) / size) }, (_, index) => index * size)
+  const coming = Stream.mapEffect(Stream.fromIterable(starts), (start) => {
+    const piece = body.slice(start, Math.min(start + size, stallAfter))
+    return bodyMs <= 0
+      ? Effect.succeed(piece)
+      : Effect.as(Effect.sleep(Duration.millis(bodyMs * piece.length / body.length)), piece)
+  })
+  return stallAfter < body.length ? Stream.concat(coming, Stream.never) : coming
+}
+
 /** An answer whose body breaks off after `cutAfter` bytes, if that is given. */
 export const toResponse = (
   request: HttpClientRequest.HttpClientRequest,
@@ -85,9 +105,10 @@ export const toResponse = (
     readonly headers: Readonly<Record<string, string>>
     readonly body: Uint8Array
     readonly cutAfter?: number
+    readonly slow?: Slowness
   }
 ): HttpClientResponse.HttpClientResponse => {
-  const { cutAfter, headers, status } = outcome
+  const { cutAfter, headers, slow, status } = outcome
   const setCookie = headers["set-cookie"]
   const base = HttpServerResponse.empty({
     status,
@@ -95,14 +116,16 @@ export const toResponse = (
     ...(setCookie === undefined ? {} : { cookies: Cookies.fromSetCookie(setCookie) })
   })
   const type = headers["content-type"]
-  const response = cutAfter !== undefined
+  const response = cutAfter !== undefined || slow !== undefined
     ? HttpServerResponse.setBody(
       base,
       HttpBody.stream(
-        Stream.concat(
-          Stream.succeed(outcome.body.slice(0, cutAfter)),
-          Stream.fail(transportError(request, "the connection broke (ECONNRESET)"))
-        ),
+        cutAfter === undefined
+          ? slowly(outcome.body, slow)
+          : Stream.concat(
+            slowly(outcome.body.slice(0, cutAfter), slow),
+            Stream.fail(transportError(request, "the connection broke (ECONNRESET)"))
+          ),
         type,
         outcome.body.length
       )

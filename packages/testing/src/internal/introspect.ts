@@ -1,10 +1,11 @@
 // What a server says about itself: stats, features, classes, models, files.
-import { empty, json, jsonText, type Request, type Response } from "./http.ts"
+import { empty, json, jsonText, type Request, type Response, serverError } from "./http.ts"
 import { folderNames, objectInfo, objectInfoOf } from "./nodeInfo.ts"
 import { dict, Float, fromJs, type Py } from "./py.ts"
 import { serverFeatures } from "./sockets.ts"
 import type { State } from "./state.ts"
 import { isFolderType } from "./view.ts"
+import { ramFree, vramUsed } from "./vram.ts"
 
 export const getFeatures = (state: State): Response => json(200, serverFeatures(state))
 
@@ -17,11 +18,29 @@ const pythonVersion = "3.11.7 (main, May  9 2026, 07:35:25) [GCC 12.2.0]"
 const torchVersion = "2.11.0+cu130"
 
 export const getSystemStats = (state: State): Response => {
-  const { ramBytes, argv } = state.settings
+  const { argv, hardware: { name, ramBytes, vramBytes } } = state.settings
   const { systemStats, version } = state.profile
-  // Some memory is in use, and a little more with every prompt that is remembered.
-  const free = Math.max(0, Math.floor(ramBytes * 0.8) - state.history.size * 65_536)
-  const memory = { vram_total: ramBytes, vram_free: free, torch_vram_total: ramBytes, torch_vram_free: free }
+  const free = ramFree(state)
+  const models = vramUsed(state)
+  const device = vramBytes === undefined
+    ? dict({
+      name: "cpu",
+      type: "cpu",
+      index: null,
+      vram_total: ramBytes,
+      vram_free: free,
+      torch_vram_total: ramBytes,
+      torch_vram_free: free
+    })
+    : dict({
+      name: `cuda:0 ${name} : cudaMallocAsync`,
+      type: "cuda",
+      index: 0,
+      vram_total: vramBytes,
+      vram_free: vramBytes - models,
+      torch_vram_total: models,
+      torch_vram_free: 0
+    })
   return json(
     200,
     dict({
@@ -49,7 +68,7 @@ export const getSystemStats = (state: State): Response => {
         deploy_environment: systemStats.deployEnvironment ? "local-git" : undefined,
         argv
       }),
-      devices: [dict({ name: "cpu", type: "cpu", index: null, ...memory })]
+      devices: [device]
     })
   )
 }
@@ -119,10 +138,15 @@ export const getExperimentModelsIn = (state: State, request: Request): Response 
 }
 
 /** What the header of a model file says. */
+/** Bytes before the header of a safetensors file that say how long it is. */
+const headerLengthBytes = 8
+
 export const getModelMetadata = (state: State, request: Request): Response => {
   const name = request.query.get("filename") ?? ""
-  const metadata = state.settings.models.get(request.params[0] ?? "")?.get(name)?.metadata
-  return metadata === undefined || !name.endsWith(".safetensors") ? empty(404) : json(200, fromJs(metadata))
+  const file = state.settings.models.get(request.params[0] ?? "")?.get(name)
+  if (file === undefined || !name.endsWith(".safetensors")) return empty(404)
+  if (file.bytes < headerLengthBytes) return serverError
+  return file.metadata === undefined ? empty(404) : json(200, fromJs(file.metadata))
 }
 
 /** No model has a picture beside it. */
@@ -143,15 +167,3 @@ export const getInternalFiles = (state: State, request: Request): Response => {
 
 /** Answers of parts that this server has nothing for. */
 export const nothing = (body: string) => (): Response => jsonText(200, body)
-
-export const assetsOff = (): Response =>
-  json(
-    503,
-    dict({
-      error: dict({
-        code: "SERVICE_DISABLED",
-        message: "Assets system is disabled. Start the server with --enable-assets to use this feature.",
-        details: new Map()
-      })
-    })
-  )

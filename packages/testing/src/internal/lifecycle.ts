@@ -38,8 +38,9 @@ export const crash = (state: State, reason: string): void => {
   state.heap = []
   state.running = new Map()
   state.history = new Map()
-  state.cache = new Map()
+  state.cache.clear()
   state.objects = new Map()
+  state.vram = new Map()
   state.conns = new Map()
   state.sockets = new Map()
   state.flags = new Map()
@@ -47,6 +48,7 @@ export const crash = (state: State, reason: string): void => {
   state.lastNode = undefined
   state.interrupt = false
   state.freeMemory = false
+  state.unloadModels = false
   state.logSubscribers = new Set()
   state.out.push({ _tag: "Crash", reason })
 }

@@ -2,6 +2,7 @@
 import { encodeJpeg, encodePng } from "../ImageFile.ts"
 import { scale } from "../Picture.ts"
 import type { Preview } from "../Plan.ts"
+import type { DynPrompt } from "./dynPrompt.ts"
 import { encode, quote } from "./pyJson.ts"
 import { floatText } from "./pyText.ts"
 import { publish, supportsPreviewMetadata } from "./sockets.ts"
@@ -48,24 +49,33 @@ export class Progress {
   readonly #state: State
   readonly #promptId: string
   readonly #client: string | undefined
+  readonly #prompt: DynPrompt
   readonly #entries = new Map<string, Entry>()
 
-  constructor(state: State, promptId: string, client: string | undefined) {
+  constructor(state: State, prompt: DynPrompt, promptId: string, client: string | undefined) {
     this.#state = state
+    this.#prompt = prompt
     this.#promptId = promptId
     this.#client = client
+  }
+
+  /** Which node it is, as previews and every entry of `progress_state` say it. */
+  #about(node: string): string {
+    const parent = this.#prompt.parentOf(node)
+    return `"node_id": ${quote(node)}, "prompt_id": ${quote(this.#promptId)}, ` +
+      `"display_node_id": ${quote(this.#prompt.displayOf(node))}, ` +
+      `"parent_node_id": ${parent === undefined ? "null" : quote(parent)}, ` +
+      `"real_node_id": ${quote(this.#prompt.realOf(node))}`
   }
 
   #entry(node: string): Entry {
     let entry = this.#entries.get(node)
     if (entry === undefined) {
-      const id = quote(node)
       entry = {
         value: "0",
         max: "1",
         state: "running",
-        rest: `"node_id": ${id}, "prompt_id": ${quote(this.#promptId)}, "display_node_id": ${id}, ` +
-          `"parent_node_id": null, "real_node_id": ${id}}`,
+        rest: `${this.#about(node)}}`,
         sentAt: 0,
         sentValue: undefined
       }
@@ -135,12 +145,8 @@ export class Progress {
   }
 
   #metadataFrame(node: string, preview: Preview): Uint8Array<ArrayBuffer> {
-    const id = quote(node)
     const type = preview.format === "JPEG" ? "image/jpeg" : "image/png"
-    const metadata = encode(
-      `{"node_id": ${id}, "prompt_id": ${quote(this.#promptId)}, "display_node_id": ${id}, ` +
-        `"parent_node_id": null, "real_node_id": ${id}, "image_type": "${type}"}`
-    )
+    const metadata = encode(`{${this.#about(node)}, "image_type": "${type}"}`)
     return concat([4, metadata.length], [metadata, imageBytes(this.#state, preview)])
   }
 }

@@ -1,5 +1,6 @@
 // POST /prompt, and what else touches the queue over HTTP.
 import * as Option from "effect/Option"
+import { raiseInterrupt } from "./afflict.ts"
 import { hideSecrets, historyAnswer, historyOf, queueAnswer } from "./history.ts"
 import { empty, json, queryInt, type Request, type Response, serverError } from "./http.ts"
 import { findJob, jobDict, type JobQuery, jobsAnswer, poisoned } from "./jobs.ts"
@@ -10,6 +11,7 @@ import { isPyError, str, toFloat } from "./pyText.ts"
 import { put, remove, wipe } from "./queue.ts"
 import { type Item, type PromptRecord, type State, uuid, wallMs } from "./state.ts"
 import { validate } from "./validate.ts"
+import { release } from "./vram.ts"
 
 const canonical = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -164,19 +166,17 @@ export const postInterrupt = (state: State, request: Request): Response => {
   const body = Option.getOrElse(parsed, (): Py => new Map())
   if (!isDict(body)) return serverError
   const wanted = body.get("prompt_id")
-  if (!truthy(wanted)) state.interrupt = true
-  else if ([...state.running.values()].some((item) => item.id === wanted)) state.interrupt = true
+  if (!truthy(wanted)) raiseInterrupt(state)
+  else if ([...state.running.values()].some((item) => item.id === wanted)) raiseInterrupt(state)
   return empty(200)
 }
 
 export const postFree = (state: State, request: Request): Response => {
   const parsed = loadsBytes(request.body)
   if (Option.isNone(parsed) || !isDict(parsed.value)) return serverError
-  const wanted = truthy(parsed.value.get("free_memory"))
-  if (wanted && state.running.size === 0) {
-    state.cache.clear()
-    state.objects.clear()
-  } else if (wanted) state.freeMemory = true
+  state.freeMemory ||= truthy(parsed.value.get("free_memory"))
+  state.unloadModels ||= truthy(parsed.value.get("unload_models"))
+  if (state.running.size === 0) release(state)
   return empty(200)
 }
 
@@ -229,7 +229,7 @@ export const getJob = (state: State, request: Request): Response => {
 /** Interrupts it if it runs, takes it out if it waits. */
 const cancel = (state: State, id: string): boolean => {
   if ([...state.running.values()].some((item) => item.id === id)) {
-    state.interrupt = true
+    raiseInterrupt(state)
     return true
   }
   return remove(state, id)

@@ -54,6 +54,11 @@ export class RequestLog {
     this.#open.delete(id)
   }
 
+  /** Whether somebody waits for an answer. */
+  isOpen(id: number): boolean {
+    return this.#open.has(id)
+  }
+
   /** The client has given up waiting. */
   forget(id: number): void {
     this.#open.delete(id)

@@ -1,9 +1,11 @@
 // Which handler answers which path, as aiohttp finds it: every route twice, static files behind them all.
+import * as Assets from "./assetRoutes.ts"
+import { store } from "./deflate.ts"
 import { bytes, empty, parseQuery, type Request, type Response, text, unescape } from "./http.ts"
 import * as Introspect from "./introspect.ts"
 import * as Logs from "./logs.ts"
 import * as Prompts from "./prompts.ts"
-import type { State } from "./state.ts"
+import { type State, wallMs } from "./state.ts"
 import { httpDate } from "./time.ts"
 import { uploadImage, uploadMask } from "./upload.ts"
 import * as Users from "./users.ts"
@@ -93,11 +95,22 @@ const routes: ReadonlyArray<Route> = [
   route("PATCH", "/internal/logs/subscribe", Logs.subscribeLogs, internal),
   route("GET", "/internal/folder_paths", Introspect.getFolderPaths, internal),
   route("GET", "/internal/files/*", Introspect.getInternalFiles, internal),
-  ...["GET", "POST"].map((method) =>
-    route(method, "/api/assets", Introspect.assetsOff, {
-      api: false,
-      when: (state) => state.profile.features.assets
-    })
+  ...([
+    ["GET", "/api/assets", Assets.listAssets],
+    ["POST", "/api/assets", Assets.postAsset],
+    ["POST", "/api/assets/from-hash", Assets.postFromHash],
+    ["HEAD", "/api/assets/hash/*", Assets.headHash],
+    ["POST", "/api/assets/seed", Assets.postSeed],
+    ["GET", "/api/assets/seed/status", Assets.getSeedStatus],
+    ["GET", "/api/assets/*", Assets.getAsset],
+    ["PUT", "/api/assets/*", Assets.putAsset],
+    ["DELETE", "/api/assets/*", Assets.deleteAsset],
+    ["GET", "/api/assets/*/content", Assets.getContent],
+    ["POST", "/api/assets/*/tags", Assets.postTags],
+    ["DELETE", "/api/assets/*/tags", Assets.postTags],
+    ["GET", "/api/tags", Assets.getTags]
+  ] as const).map(([method, path, handle]) =>
+    route(method, path, handle, { api: false, when: (state) => state.profile.features.assets })
   )
 ]
 
@@ -227,6 +240,14 @@ const uncached = /(?:\.js|\.css|index\.json)$/
 
 const serverName = "Python/3.11 aiohttp/3.14.5"
 
+/** With `--enable-compress-response-body` JSON of any size goes out deflated to whoever takes it; gzip comes second. */
+const encoded = (state: State, headers: Readonly<Record<string, string>>, given: Response): Response => {
+  if (!state.settings.compress || given.headers["content-type"]?.startsWith("application/json") !== true) return given
+  return /\bdeflate\b/i.test(headers["accept-encoding"] ?? "")
+    ? { ...given, headers: { ...given.headers, "content-encoding": "deflate" }, body: store(given.body) }
+    : given
+}
+
 /** A whole answer as it goes out: HEAD without its body, every one with length, date and server. */
 export const respond = (
   state: State,
@@ -235,7 +256,7 @@ export const respond = (
   headers: Readonly<Record<string, string>>,
   body: Uint8Array
 ): Response => {
-  const given = answer(state, method, target, headers, body)
+  const given = encoded(state, headers, answer(state, method, target, headers, body))
   const page = uncached.test(target.split("?", 1)[0] ?? "")
   const noBody = given.status === 204 || given.status === 304
   return {
@@ -245,7 +266,7 @@ export const respond = (
       ...(noBody ? {} : { "content-length": String(given.body.length) }),
       ...(method === "OPTIONS" ? {} : corsHeaders(state)),
       ...(page ? { "cache-control": state.profile.pageCache } : {}),
-      date: httpDate(state.settings.epochMs + state.now),
+      date: httpDate(wallMs(state)),
       server: serverName
     },
     body: method === "HEAD" ? new Uint8Array(0) : given.body

@@ -1,4 +1,5 @@
 // Cache keys: what a node is made of, its ancestors included, its id and theirs left out.
+import type { NodeClass } from "../NodeClass.ts"
 import { type Dict, Float, isDict, isInt, isList, type Py } from "./py.ts"
 import { floatText } from "./pyText.ts"
 import type { State } from "./state.ts"
@@ -43,62 +44,76 @@ const literal = (value: Py, unique: () => string): string => {
   return unique()
 }
 
-/** Keys of all nodes of a prompt, by id. Costs a visit of every ancestor per node, as on the server. */
-export const signatures = (state: State, prompt: Dict): ReadonlyMap<string, string> => {
-  let uniques = 0
-  const unique = (): string => `?${state.tasks}.${uniques++}`
-  const changed = new Map<string, string>()
-  const changedOf = (id: string): string => {
-    const known = changed.get(id)
+/** Cache keys of the nodes of a prompt, by id, as they are asked for. */
+export class Signatures {
+  readonly #state: State
+  readonly #nodes: () => Dict
+  readonly #changed = new Map<string, string>()
+  readonly #keys = new Map<string, string>()
+  #uniques = 0
+
+  /** `nodes` gives all nodes, also those that came in later; one that is there does not change. */
+  constructor(state: State, nodes: () => Dict) {
+    this.#state = state
+    this.#nodes = nodes
+  }
+
+  readonly #unique = (): string => `?${this.#state.tasks}.${this.#uniques++}`
+
+  #changedOf(id: string, node: NodeClass): string {
+    if (node.changed === undefined) return ""
+    const known = this.#changed.get(id)
     if (known !== undefined) return known
-    const node = state.nodes.get(classOf(prompt, id))
-    let text = ""
-    if (node?.changed !== undefined) {
-      const inputs = inputsOf(prompt, id) ?? new Map<string, Py>()
-      const found = node.changed(inputs, { readFile: (name) => state.files.read(name) })
-      text = found === "never" ? unique() : found
-    }
-    changed.set(id, text)
+    const inputs = inputsOf(this.#nodes(), id) ?? new Map<string, Py>()
+    const found = node.changed(inputs, { readFile: (name) => this.#state.files.read(name) })
+    const text = found === "never" ? this.#unique() : found
+    this.#changed.set(id, text)
     return text
   }
-  const immediate = (id: string, order: ReadonlyMap<string, number>): string => {
-    if (!prompt.has(id)) return unique()
-    const className = classOf(prompt, id)
-    const node = state.nodes.get(className)
-    let out = `${className}|${changedOf(id)}`
-    if (node !== undefined && Object.values(node.hidden).includes("UNIQUE_ID")) out += `|${id}`
-    const inputs = inputsOf(prompt, id)
+
+  #immediate(id: string, order: ReadonlyMap<string, number>): string {
+    const nodes = this.#nodes()
+    if (!nodes.has(id)) return this.#unique()
+    const className = classOf(nodes, id)
+    const node = this.#state.nodes.get(className)
+    let out = `${className}|`
+    if (node !== undefined) {
+      out += this.#changedOf(id, node)
+      for (const hidden of Object.values(node.hidden)) if (hidden === "UNIQUE_ID") out += `|${id}`
+    }
+    const inputs = inputsOf(nodes, id)
     if (inputs === undefined) return out
     for (const name of [...inputs.keys()].toSorted()) {
       const value = inputs.get(name) ?? null
       const link = asLink(value)
       out += link === undefined
-        ? `;${name}=${literal(value, unique)}`
+        ? `;${name}=${literal(value, this.#unique)}`
         : `;${name}@${order.get(link[0]) ?? -1}.${link[1]}`
     }
     return out
   }
-  const keys = new Map<string, string>()
-  for (const id of prompt.keys()) {
+
+  /** Costs a visit of every ancestor, as on the server. */
+  of(id: string): string {
+    const known = this.#keys.get(id)
+    if (known !== undefined) return known
+    const nodes = this.#nodes()
     const order = new Map<string, number>()
-    const ancestors: Array<string> = []
     // Depth first, each ancestor numbered when first met.
     const walk: Array<string> = [id]
-    while (walk.length > 0) {
-      const current = walk.pop() ?? id
-      const inputs = inputsOf(prompt, current)
+    for (let current = walk.pop(); current !== undefined; current = walk.pop()) {
+      const inputs = inputsOf(nodes, current)
       if (inputs === undefined) continue
       for (const name of [...inputs.keys()].toSorted()) {
         const link = asLink(inputs.get(name))
         if (link === undefined || order.has(link[0])) continue
-        order.set(link[0], ancestors.length)
-        ancestors.push(link[0])
+        order.set(link[0], order.size)
         walk.push(link[0])
       }
     }
-    let key = immediate(id, order)
-    for (const ancestor of ancestors) key += `\n${immediate(ancestor, order)}`
-    keys.set(id, key)
+    let key = this.#immediate(id, order)
+    for (const ancestor of order.keys()) key += `\n${this.#immediate(ancestor, order)}`
+    this.#keys.set(id, key)
+    return key
   }
-  return keys
 }

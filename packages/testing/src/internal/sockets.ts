@@ -51,7 +51,7 @@ export const serverFeatures = (state: State): Dict => {
     max_upload_size: state.settings.maxUploadBytes,
     extension: features.extension ? dict({ manager: dict({ supports_v4: true }) }) : undefined,
     node_replacements: features.nodeReplacements ? true : undefined,
-    assets: features.assets ? false : undefined
+    assets: features.assets ? state.assets !== undefined : undefined
   })
 }
 

@@ -1,8 +1,13 @@
 // Everything that one fake server holds. `step` owns it and changes it in place; nothing in an output points into it.
+import type { Figures, Weights } from "../Hardware.ts"
 import type { NodeClass } from "../NodeClass.ts"
 import type { VersionProfile } from "../VersionProfile.ts"
+import type { AssetStore } from "./assets.ts"
 import type { Files } from "./files.ts"
+import type { CacheMode, NodeCache } from "./nodeCache.ts"
 import type { Dict, Py } from "./py.ts"
+import type { Trouble } from "./trouble.ts"
+import type { Resident } from "./vram.ts"
 
 /** What the server says to the outside; the driver carries it out in order. */
 export type Output =
@@ -37,8 +42,8 @@ export interface Settings {
   readonly epochMs: number
   readonly speed: number
   readonly dequeueMs: number
-  readonly diskBytesPerSecond: number
-  readonly stepMsPerMegapixel: number
+  readonly hardware: Figures
+  readonly cache: CacheMode
   readonly previewMethod: string
   readonly previewSize: number
   readonly maxUploadBytes: number
@@ -46,8 +51,8 @@ export interface Settings {
   readonly maxLedger: number
   readonly maxFiles: number
   readonly cors: string | undefined
+  readonly compress: boolean
   readonly argv: ReadonlyArray<string>
-  readonly ramBytes: number
   readonly models: ReadonlyMap<string, ReadonlyMap<string, ModelInfo>>
   readonly inputFiles: ReadonlyMap<string, Uint8Array>
   readonly folders: { readonly base: string; readonly source: string }
@@ -76,12 +81,6 @@ export interface HistoryEntry {
   readonly item: Item
   readonly outputs: ReadonlyMap<string, NodeUi>
   readonly status: Dict
-}
-
-/** What a finished node left for later prompts. */
-export interface CacheEntry {
-  readonly outputs: ReadonlyArray<ReadonlyArray<unknown>>
-  readonly ui: NodeUi | undefined
 }
 
 export type PromptOutcome = "success" | "error" | "interrupted" | "removed" | "lost"
@@ -163,10 +162,14 @@ export interface State {
   history: Map<string, HistoryEntry>
   worker: { dead: boolean; readyAt: number; run: Run | undefined }
   interrupt: boolean
+  /** What `/free` asked for while a prompt ran. */
   freeMemory: boolean
-  /** Output cache by signature, and the state of node objects by id and class. */
-  cache: Map<string, CacheEntry>
-  objects: Map<string, string>
+  unloadModels: boolean
+  readonly cache: NodeCache
+  /** The state of node objects by id and class; `root` is the node of the prompt that they came from. */
+  objects: Map<string, { readonly letters: string; readonly root: string }>
+  /** Models in VRAM, the least recently used first. */
+  vram: Map<Weights, Resident>
   conns: Map<number, Conn>
   /** The table by client id: the newest socket. */
   sockets: Map<string, number>
@@ -177,10 +180,15 @@ export interface State {
   users: Map<string, Py>
   userFiles: Map<string, { readonly bytes: Uint8Array; readonly created: number; readonly modified: number }>
   logSubscribers: Set<string>
+  /** Only with `--enable-assets`; they outlive the process. */
+  assets: AssetStore | undefined
+  /** The faults of {@link FaultyComfy}; a server by itself has none. */
+  trouble?: Trouble
 }
 
 /** A wall-clock time in whole milliseconds, as the server stamps it. */
-export const wallMs = (state: State): number => Math.floor(state.settings.epochMs + state.now)
+export const wallMs = (state: State): number =>
+  Math.floor(state.settings.epochMs + state.now + (state.trouble?.skewMs(state.now) ?? 0))
 
 /** A number from 0 to 2^32 − 1; the only randomness there is. */
 const random = (state: State): number => {

@@ -1,56 +1,36 @@
-// The faults in force, and what they make of one request, upgrade or frame.
-import type { Action, Fault, RawResponse, RequestInfo } from "../Fault.ts"
-import { encode } from "./pyJson.ts"
-import type { Output } from "./state.ts"
+// The faults in force: which of them strike, by count, time and chance.
+import type {
+  Action,
+  Fault,
+  FrameAction,
+  NodeAction,
+  NodeInfo,
+  RequestInfo,
+  Schedule,
+  UpgradeAction
+} from "../FaultData.ts"
+import { matchesFrame, matchesNode, matchesRequest } from "./matching.ts"
 
 interface Active {
   readonly id: number
   readonly fault: Fault
+  readonly from: number
   readonly until: number
   skip: number
   left: number
 }
 
-/** What happens to one request; delays are added up. */
-export interface Decision {
-  /** Milliseconds until the server sees it. */
-  readonly delay: number
-  /** Milliseconds until its answer goes out; undefined: before what the request caused. */
-  readonly hold: number | undefined
-  readonly main: Exclude<Action, { readonly _tag: "HoldAnswer" | "DelayRequest" }> | undefined
+/** A fault on frames that matches; whether it strikes is asked when its turn comes. */
+interface FrameStrike {
+  readonly action: FrameAction
+  readonly strikes: (frame: string | Uint8Array) => boolean
 }
 
-type Answer = Extract<Output, { readonly _tag: "HttpResponse" }>
-
-/** A response as it goes out. */
-export const complete = (
-  response: RawResponse
-): { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: Uint8Array } => {
-  const body = typeof response.body === "string" ? encode(response.body) : Uint8Array.from(response.body ?? [])
-  return { status: response.status, headers: { "content-length": String(body.length), ...response.headers }, body }
-}
-
-/** The server's answer, as the client gets it; undefined where it never comes. */
-export const changed = (
-  answer: Answer,
-  action: Decision["main"]
-): (Answer & { readonly cutAfter?: number }) | Extract<Output, { readonly _tag: "HttpAborted" }> | undefined => {
-  const { body, headers, id, status } = answer
-  switch (action?._tag) {
-    case "DropAnswer":
-      return { _tag: "HttpAborted", id, reason: "reset" }
-    case "ReplaceAnswer":
-      return { _tag: "HttpResponse", id, ...complete(action.response) }
-    case "Hang":
-      return undefined
-    case "CutBody":
-      return { ...answer, cutAfter: action.bytes }
-    case "EditAnswer":
-      return { _tag: "HttpResponse", id, ...complete(action.edit({ status, headers, body })) }
-    default:
-      return answer
-  }
-}
+/** From when to when a fault is in force that was injected now. */
+export const span = (schedule: Schedule, now: number): { readonly from: number; readonly until: number } => ({
+  from: now + (schedule.afterMs ?? 0),
+  until: schedule.forMs === undefined ? Number.POSITIVE_INFINITY : now + schedule.forMs
+})
 
 export class Strikes {
   #active: Array<Active> = []
@@ -61,11 +41,13 @@ export class Strikes {
   }
 
   inject(id: number, fault: Fault, now: number): void {
-    const { forMs, skip, times } = fault.schedule
+    const { skip, times } = fault.schedule
+    // A soak injects for hours: what is used up must not pile up.
+    this.count(now)
     this.#active.push({
       id,
       fault,
-      until: forMs === undefined ? Number.POSITIVE_INFINITY : now + forMs,
+      ...span(fault.schedule, now),
       skip: skip ?? 0,
       left: times ?? Number.POSITIVE_INFINITY
     })
@@ -76,64 +58,112 @@ export class Strikes {
     this.#active = id === undefined ? [] : this.#active.filter((active) => active.id !== id)
   }
 
-  /** Those that may still strike. */
+  /** Those that may still strike; the others are forgotten. */
   count(now: number): number {
-    return this.#active.filter((active) => active.left > 0 && now < active.until).length
+    this.#active = this.#active.filter((active) => active.left > 0 && now < active.until)
+    return this.#active.length
   }
 
-  #chance(probability: number): boolean {
+  /** From 0 to 1; the only randomness there is. */
+  random(): number {
     this.#random = (Math.imul(this.#random, 1664525) + 1013904223) | 0
-    return (this.#random >>> 0) / 4294967296 < probability
+    return (this.#random >>> 0) / 4294967296
   }
 
   /** Whether a fault that matches strikes now; counts it if so. */
   #strikes(active: Active, now: number): boolean {
-    if (active.left <= 0 || now >= active.until) return false
+    if (active.left <= 0 || now < active.from || now >= active.until) return false
     if (active.skip > 0) {
       active.skip--
       return false
     }
     const { probability } = active.fault.schedule
-    if (probability !== undefined && !this.#chance(probability)) return false
+    if (probability !== undefined && this.random() >= probability) return false
     active.left--
     return true
   }
 
-  onRequest(request: RequestInfo, now: number): Decision {
-    let delay = 0
-    let hold: number | undefined
-    let main: Decision["main"]
+  /** Every action that strikes a request; `adds` says which of them leave room for others. */
+  onRequest(request: RequestInfo, now: number, adds: (action: Action) => boolean): ReadonlyArray<Action> {
+    const out: Array<Action> = []
+    let taken = false
     for (const active of this.#active) {
       const { fault } = active
-      if (fault._tag !== "OnRequest" || !fault.match(request)) continue
-      const { action } = fault
-      const adds = action._tag === "HoldAnswer" || action._tag === "DelayRequest"
-      if ((!adds && main !== undefined) || !this.#strikes(active, now)) continue
-      if (action._tag === "HoldAnswer") hold = (hold ?? 0) + action.ms
-      else if (action._tag === "DelayRequest") delay += action.ms
-      else main = action
+      if (fault._tag !== "OnRequest" || !matchesRequest(fault.match, request)) continue
+      const adding = adds(fault.action)
+      if ((!adding && taken) || !this.#strikes(active, now)) continue
+      if (!adding) taken = true
+      out.push(fault.action)
     }
-    return { delay, hold, main }
+    return out
   }
 
-  /** The answer in the place of the server's; undefined where the upgrade goes through. */
-  onUpgrade(now: number): RawResponse | "reset" | undefined {
+  /** What happens to an upgrade; undefined where it goes through. */
+  onUpgrade(now: number): UpgradeAction | undefined {
     for (const active of this.#active) {
       const { fault } = active
-      if (fault._tag === "OnUpgrade" && this.#strikes(active, now)) return fault.response
+      if (fault._tag === "OnUpgrade" && this.#strikes(active, now)) return fault.action
     }
     return undefined
   }
 
-  /** By how many milliseconds a frame comes later; undefined where it is lost. */
-  onFrame(frame: string | Uint8Array, now: number): number | undefined {
-    let delay = 0
+  /** The faults on frames, in the order in which they work. */
+  onFrames(now: number): ReadonlyArray<FrameStrike> {
+    const out: Array<FrameStrike> = []
     for (const active of this.#active) {
       const { fault } = active
-      if (fault._tag !== "OnFrame" || !fault.match(frame) || !this.#strikes(active, now)) continue
-      if (fault.action === "drop") return undefined
-      delay += fault.action.delayMs
+      if (fault._tag !== "OnFrame" || active.left <= 0) continue
+      out.push({
+        action: fault.action,
+        strikes: (frame) => matchesFrame(fault.match, frame) && this.#strikes(active, now)
+      })
     }
-    return delay
+    return out
+  }
+
+  /** Every action that strikes a node that is about to run; `adds` as for requests. */
+  onNode(node: NodeInfo, now: number, adds: (action: NodeAction) => boolean): ReadonlyArray<NodeAction> {
+    const out: Array<NodeAction> = []
+    let taken = false
+    for (const active of this.#active) {
+      const { fault } = active
+      if (fault._tag !== "OnNode" || !matchesNode(fault.match, node)) continue
+      const adding = adds(fault.action)
+      if ((!adding && taken) || !this.#strikes(active, now)) continue
+      if (!adding) taken = true
+      out.push(fault.action)
+    }
+    return out
+  }
+
+  /** Whether there is a fault on nodes at all. */
+  get watchesNodes(): boolean {
+    return this.#active.some((active) => active.fault._tag === "OnNode")
+  }
+
+  /** Whether a fault that needs no match strikes. */
+  once(tag: "LoseInterrupts" | "DiskFull" | "DeleteOutputs", now: number): boolean {
+    return this.#active.some((active) => active.fault._tag === tag && this.#strikes(active, now))
+  }
+
+  #standing(now: number): ReadonlyArray<Fault> {
+    return this.#active.filter((active) => now >= active.from && now < active.until).map((active) => active.fault)
+  }
+
+  /** By how many milliseconds the wall clock is wrong. */
+  skewMs(now: number): number {
+    let skew = 0
+    for (const fault of this.#standing(now)) if (fault._tag === "SkewClock") skew += fault.ms
+    return skew
+  }
+
+  /** The least time without traffic after which a connection is cut: of sockets, or of those kept alive. */
+  idleMs(of: "socketsMs" | "keepAliveMs", now: number): number | undefined {
+    let least: number | undefined
+    for (const fault of this.#standing(now)) {
+      const ms = fault._tag === "IdleCut" ? fault[of] : undefined
+      if (ms !== undefined && (least === undefined || ms < least)) least = ms
+    }
+    return least
   }
 }

@@ -2,11 +2,13 @@
 import * as Option from "effect/Option"
 import { decodePng, encodePng } from "../ImageFile.ts"
 import { channel, fromSamples, rgb, type Samples } from "../Picture.ts"
+import { refusesWrite } from "./afflict.ts"
+import { addAsset, contentHash } from "./assets.ts"
 import { type FolderType, inside } from "./files.ts"
 import { empty, json, type Request, type Response, serverError } from "./http.ts"
 import { dict, isDict, type Py } from "./py.ts"
 import { encode, loadsBytes } from "./pyJson.ts"
-import type { State } from "./state.ts"
+import { type State, wallMs } from "./state.ts"
 import { isFolderType, locate } from "./view.ts"
 
 interface Part {
@@ -34,7 +36,7 @@ const parameter = (header: string, name: string): string | undefined => {
 }
 
 /** The parts of a multipart body; undefined if it is none. Of a body that breaks off, the whole parts. */
-const multipart = (request: Request): ReadonlyArray<Part> | undefined => {
+export const multipart = (request: Request): ReadonlyArray<Part> | undefined => {
   const type = request.headers["content-type"] ?? ""
   const boundary = parameter(type, "boundary")
   if (!/^multipart\//i.test(type) || boundary === undefined) return undefined
@@ -62,7 +64,7 @@ const multipart = (request: Request): ReadonlyArray<Part> | undefined => {
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, index) => byte === b[index])
 
-const field = (parts: ReadonlyArray<Part>, name: string): string | undefined => {
+export const field = (parts: ReadonlyArray<Part>, name: string): string | undefined => {
   const part = parts.find((one) => one.name === name)
   return part === undefined ? undefined : latin.decode(part.body)
 }
@@ -108,7 +110,32 @@ const freeName = (state: State, at: Target, overwrite: boolean, body: Uint8Array
   }
 }
 
-const answer = (at: Target, name: string): Response => json(200, dict({ name, subfolder: at.subfolder, type: at.type }))
+const answer = (state: State, at: Target, name: string, body: Uint8Array): Response => {
+  const { assets } = state
+  const shown = dict({ name, subfolder: at.subfolder, type: at.type })
+  if (assets !== undefined) {
+    const path = join(at.subfolder, name)
+    const asset = addAsset(state, assets, {
+      name,
+      hash: contentHash(body),
+      file: { type: at.type, path, shown: path },
+      size: body.length,
+      tags: [at.type, "uploaded"]
+    })
+    shown.set(
+      "asset",
+      dict({
+        id: asset.id,
+        name,
+        asset_hash: asset.hash,
+        size: asset.size,
+        mime_type: asset.mime,
+        tags: [...asset.tags].toSorted()
+      })
+    )
+  }
+  return json(200, shown)
+}
 
 const overwrites = (parts: ReadonlyArray<Part>): boolean => {
   const value = field(parts, "overwrite")
@@ -120,8 +147,9 @@ export const uploadImage = (state: State, request: Request): Response => {
   if ("status" in found) return found
   const at = found.target
   const { name, write } = freeName(state, at, overwrites(found.parts), at.body)
-  if (write) state.files.write(at.type, join(at.subfolder, name), at.body, state.settings.epochMs + state.now)
-  return answer(at, name)
+  if (write && refusesWrite(state)) return serverError
+  if (write) state.files.write(at.type, join(at.subfolder, name), at.body, wallMs(state))
+  return answer(state, at, name, at.body)
 }
 
 const reference = (parts: ReadonlyArray<Part>): Py | undefined => {
@@ -164,6 +192,7 @@ export const uploadMask = (state: State, request: Request): Response => {
     0
   )
   const { name, write } = freeName(state, at, overwrites(found.parts), merged)
-  if (write) state.files.write(at.type, join(at.subfolder, name), merged, state.settings.epochMs + state.now)
-  return answer(at, name)
+  if (write && refusesWrite(state)) return serverError
+  if (write) state.files.write(at.type, join(at.subfolder, name), merged, wallMs(state))
+  return answer(state, at, name, merged)
 }

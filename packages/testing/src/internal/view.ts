@@ -2,6 +2,7 @@
 import * as Option from "effect/Option"
 import { contentType, decodePng, encodeJpeg, encodePng } from "../ImageFile.ts"
 import { channel, fromSamples, rgb, type Samples } from "../Picture.ts"
+import { viewByHash } from "./assets.ts"
 import { annotated, type FolderType, inside } from "./files.ts"
 import { bytes, empty, type Request, type Response, serverError } from "./http.ts"
 import { encode } from "./pyJson.ts"
@@ -88,6 +89,16 @@ export const locate = (request: Request): { type: FolderType; path: string; name
 const headerText = (text: string): string => Array.from(encode(text), (byte) => String.fromCharCode(byte)).join("")
 
 export const view = (state: State, request: Request): Response => {
+  const digest = request.query.get("filename")
+  if (digest?.startsWith("blake3:") === true) {
+    const found = viewByHash(state, digest)
+    return found === undefined ? empty(404) : fileResponse(
+      request,
+      { bytes: found.content, modified: found.asset.created },
+      found.asset.mime,
+      { "content-disposition": `filename="${headerText(found.asset.name)}"`, "x-content-type-options": "nosniff" }
+    )
+  }
   const at = locate(request)
   if (typeof at === "number") return empty(at)
   const file = state.files.get(at.type, at.path)

@@ -1,4 +1,6 @@
 // The one worker thread: takes prompts in order, lets their runs go on when their time has come, writes history.
+import { promptEnded } from "./afflict.ts"
+import { announceScan } from "./assets.ts"
 import { begin } from "./execute.ts"
 import type { Result } from "./execution.ts"
 import { crash, killWorker } from "./lifecycle.ts"
@@ -7,6 +9,7 @@ import { quote } from "./pyJson.ts"
 import { take } from "./queue.ts"
 import { publish, publishStatus } from "./sockets.ts"
 import type { HistoryEntry, Item, State } from "./state.ts"
+import { release } from "./vram.ts"
 
 const endingOf = (result: Result): "success" | "error" | "interrupted" => {
   if (result.success) return "success"
@@ -32,6 +35,7 @@ const finish = (state: State, item: Item, result: Result): void => {
   }
   state.running.delete(item.task)
   state.history.set(item.id, entry)
+  promptEnded(state)
   item.ledger.endedAt = state.now
   item.ledger.outcome = endingOf(result)
   state.lastNode = undefined
@@ -44,11 +48,9 @@ const finish = (state: State, item: Item, result: Result): void => {
       () => `{"type": "executing", "data": {"node": null, "prompt_id": ${quote(item.id)}}}`
     )
   }
-  if (state.freeMemory) {
-    state.freeMemory = false
-    state.cache.clear()
-    state.objects.clear()
-  }
+  release(state)
+  const made = [...state.assets?.byId.values() ?? []].filter((asset) => asset.jobId === item.id).length
+  if (made > 0) announceScan(state, made, undefined)
 }
 
 /** When the worker wants to go on: undefined if there is nothing to wait for. */

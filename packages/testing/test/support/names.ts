@@ -1,5 +1,6 @@
 // Ids and file names differ from run to run: what one side calls something, and what the other side calls it.
-const id = /(?<![0-9a-f])(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])/g
+const id =
+  /(?<![0-9a-f])(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{64}|[0-9a-f]{32})(?![0-9a-f])/g
 const savedFile = /\b\w+_[0-9]{5}_\.png/g
 
 export class Names {

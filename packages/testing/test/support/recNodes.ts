@@ -1,6 +1,7 @@
 // The nodes of the recordings, defined by what the recordings show of them.
 import { NodeClass, Picture, Plan } from "@effect-comfyui/testing"
 import * as Option from "effect/Option"
+import { expandingNodes } from "./expandingNodes.ts"
 
 const value = NodeClass.link("*", Option.some)
 const info = { module: "custom_nodes.rec_nodes", category: "rec" }
@@ -346,7 +347,7 @@ const stubImage = NodeClass.define({
 const average = NodeClass.define({
   class: "TestVariadicAverage",
   required: { input1: NodeClass.image() },
-  optional: { input2: NodeClass.image() },
+  optional: { input2: NodeClass.image(), input3: NodeClass.image() },
   outputs: ["IMAGE"],
   info,
   run: ({ input1, input2 }) => Plan.returns([input2 === undefined ? input1 : Picture.mix(input1, input2, 0.5)])
@@ -385,5 +386,6 @@ export const recNodes: ReadonlyArray<NodeClass.NodeClass> = [
   asyncError,
   stubImage,
   average,
-  blocker
+  blocker,
+  ...expandingNodes
 ]

@@ -52,7 +52,16 @@ const isObject = (value: Json | undefined): value is { readonly [key: string]: J
   typeof value === "object" && value !== null && !Array.isArray(value)
 const isList = (value: Json | undefined): value is ReadonlyArray<Json> => Array.isArray(value)
 
-const times = new Set(["timestamp", "create_time", "execution_start_time", "execution_end_time", "t"])
+const times = new Set([
+  "timestamp",
+  "create_time",
+  "execution_start_time",
+  "execution_end_time",
+  "created_at",
+  "updated_at",
+  "last_access_time",
+  "t"
+])
 const unordered = new Set(["executed", "current_outputs", "dependent_outputs"])
 const figures = new Set([
   "ram_total",
@@ -67,7 +76,9 @@ const figures = new Set([
   "required_frontend_version",
   "required_templates_version",
   "modified",
-  "created"
+  "created",
+  "elapsed",
+  "next_cursor"
 ])
 
 const time = /^(?:#-?[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+)$/
@@ -121,10 +132,11 @@ export const canonical = (text: string, shared = false): string => {
 export const isAside = (frame: string): boolean =>
   /^\{"data":(?:\{(?:"sid":"[^"]*",)?"status":|.*"type":"logs"\}$)/.test(frame)
 
-/** Progress of a node that counts seconds: how often and how far is the clock's matter. */
+/** Progress of a node that counts seconds: how often and how far is the clock's matter, until it ends. */
 export const isFraction = (frame: string): boolean =>
-  /^\{"type": "progress(?:_state)?"/.test(frame) &&
-  /"value": (?![01]\.0\b)[0-9]+(?:\.[0-9]*)?(?:e-[0-9]+)?, "max": [0-9]*\.[0-9]*[1-9]/.test(frame)
+  frame.startsWith("{\"type\": \"progress_state\"")
+    ? /"max": [0-9]*\.[0-9]*[1-9], "state": "running"/.test(frame)
+    : /^\{"type": "progress".*"max": [0-9]*\.[0-9]*[1-9]\b/.test(frame)
 
 /** A binary frame as text: its layout and kind of picture, not its pixels. */
 export const describeBinary = (bytes: Uint8Array): string => {

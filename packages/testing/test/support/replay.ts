@@ -1,9 +1,10 @@
 // Plays the client's side of a recording against the pure server, and compares every answer and frame.
 import { FakeComfy, VersionProfile } from "@effect-comfyui/testing"
 import { Names } from "./names.ts"
+import { inOrder, outputOrders } from "./outputOrder.ts"
 import { recNodes } from "./recNodes.ts"
 import { canonical, describeBinary, isAside, isFraction, type Line } from "./recording.ts"
-import { deedOf, optionsOf } from "./worlds.ts"
+import { deedOf, leftBefore, optionsOf } from "./worlds.ts"
 
 export interface Difference {
   readonly where: string
@@ -59,6 +60,7 @@ const sameList = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =
 
 const headersThatCount = [
   "content-type",
+  "content-encoding",
   "content-length",
   "allow",
   "content-disposition",
@@ -80,6 +82,7 @@ class Replay {
   readonly #answers = new Map<number, Answer>()
   readonly #etags = new Map<string, string>()
   readonly #names = new Names()
+  readonly #outputOrders: ReadonlyMap<string, ReadonlyArray<string>>
   readonly #conns = new Map<string, Conn>()
   readonly #byId = new Map<number, Conn>()
   readonly #differences: Array<Difference> = []
@@ -92,7 +95,7 @@ class Replay {
   /** By how much the recorded server's number of the first accepted prompt was ahead. */
   ahead: number | undefined
 
-  constructor(lines: ReadonlyArray<Line>, burn: number) {
+  constructor(lines: ReadonlyArray<Line>, burn: number, ordered: boolean) {
     const [head] = lines
     if (head?.kind !== "case") throw new Error("a recording begins with its case")
     this.#lines = lines
@@ -102,8 +105,14 @@ class Replay {
     this.#host = /http:\/\/(127\.0\.0\.1:[0-9]{4,})/.exec(text)?.[1] ?? "127.0.0.1:8188"
     const version = VersionProfile.find(head.version)
     if (version === undefined) throw new Error(`no profile of ${head.version}`)
-    this.#state = FakeComfy.init({ version, nodes: recNodes, ...optionsOf(head.version, head.args) })
+    this.#state = FakeComfy.init({ version, nodes: recNodes, ...optionsOf(head.version, head.args, head.case) })
     for (const line of lines) if (line.kind === "response") this.#answerOf.set(line.id, line)
+    this.#outputOrders = ordered
+      ? outputOrders([...this.#answerOf.values()].map((line) => line.body ?? ""))
+      : new Map()
+    for (const { body, method, path } of leftBefore(head.case)) {
+      this.#input({ _tag: "HttpRequest", id: -1, method, path, headers: {}, body: encoder.encode(body), now: 0 })
+    }
     // A refused prompt uses up a number.
     const body = encoder.encode("{}")
     for (let i = 0; i < burn; i++) {
@@ -186,13 +195,15 @@ class Replay {
       const key = name.toLowerCase()
       headers[key] = key === "if-none-match" ? this.#etags.get(value) ?? value : this.#names.toFake(value)
     }
+    const id = /"prompt_id": ?"([^"]+)"/.exec(line.path.endsWith("/prompt") ? recorded?.body ?? "" : "")?.[1]
+    const body = inOrder(line.body ?? "", id === undefined ? undefined : this.#outputOrders.get(id))
     this.#input({
       _tag: "HttpRequest",
       id: line.id,
       method: line.method,
       path: this.#names.toFake(line.path),
       headers,
-      body: line.base64 === undefined ? encoder.encode(this.#names.toFake(line.body ?? "")) : fromBase64(line.base64),
+      body: line.base64 === undefined ? encoder.encode(this.#names.toFake(body)) : fromBase64(line.base64),
       now: this.#now
     })
   }
@@ -381,9 +392,19 @@ const without = (headers: Readonly<Record<string, string>>): Readonly<Record<str
   return rest
 }
 
-/** Plays a recording; twice where the recorded server's numbers were ahead of those of a fresh one. */
-export const replay = (lines: ReadonlyArray<Line>): Report => {
-  const first = new Replay(lines, 0)
+const play = (lines: ReadonlyArray<Line>, ordered: boolean): Report => {
+  const first = new Replay(lines, 0, ordered)
   const report = first.run()
-  return first.ahead === undefined || first.ahead <= 0 ? report : new Replay(lines, first.ahead).run()
+  return first.ahead === undefined || first.ahead <= 0 ? report : new Replay(lines, first.ahead, ordered).run()
+}
+
+/**
+ * Plays a recording: again where the recorded server's numbers were ahead of those of a fresh one, and with its order of
+ * outputs where that is what differs.
+ */
+export const replay = (lines: ReadonlyArray<Line>): Report => {
+  const report = play(lines, false)
+  if (report.differences.length === 0) return report
+  const ordered = play(lines, true)
+  return ordered.differences.length < report.differences.length ? ordered : report
 }

@@ -33,38 +33,46 @@ const folders: Readonly<Record<string, string>> = {
 }
 
 /** The model files of the recorded servers. */
-const modelsOf = (version: string): FakeComfy.Options["models"] => ({
+const modelsOf = (version: string, name: string): FakeComfy.Options["models"] => ({
   ...Object.fromEntries((folders[version] ?? "").split(" ").map((name) => [name, []])),
-  checkpoints: ["broken.safetensors"],
+  checkpoints: [{ name: "broken.safetensors", bytes: 5 }],
   embeddings: [{ name: "emb one.safetensors", bytes: 100, metadata: { modelspec: "x", ss_tag: "{\"a\": 1}" } }],
   loras: [
     { name: "plain.safetensors", bytes: 66 },
-    { name: "sub/l.safetensors", bytes: 91, metadata: { k: "v" } }
+    { name: "sub/l.safetensors", bytes: 91, metadata: { k: "v" } },
+    // Came during an earlier case.
+    ...name === "57-assets" ? [{ name: "new.safetensors", bytes: 66 }] : []
   ],
-  vae: ["v.pt"]
+  vae: [{ name: "v.pt", bytes: 2 }]
 })
 
 /** The options that the version and the arguments of a case stand for. */
-export const optionsOf = (version: string, args: ReadonlyArray<string>): FakeComfy.Options => {
+export const optionsOf = (version: string, args: ReadonlyArray<string>, name = ""): FakeComfy.Options => {
   const upload = args.indexOf("--max-upload-size")
   return {
+    assets: args.includes("--enable-assets"),
+    compress: args.includes("--enable-compress-response-body"),
     cors: args.includes("--enable-cors-header") ? "*" : undefined,
     maxUploadBytes: upload < 0 ? undefined : Number(args[upload + 1]) * 1024 * 1024,
-    models: version in folders ? modelsOf(version) : undefined
+    models: version in folders ? modelsOf(version, name) : undefined
   }
 }
 
+/** What earlier cases left on a server: requests that a fresh one has to be sent first. */
+export const leftBefore = (
+  name: string
+): ReadonlyArray<{ readonly method: string; readonly path: string; readonly body: string }> =>
+  name === "53-users-single"
+    ? [{ method: "POST", path: `/userdata/${encodeURIComponent("workflows/äö😀.json")}`, body: "{}" }]
+    : []
+
 /** What is not simulated, and so differs: the case, and why. Everything else that differs is a mistake. */
 const unplayed: Readonly<Record<string, string>> = {
-  "0.3.64/34-node-error": "outputs run in the order of a Python set",
-  "31-async-parallel": "its second prompt has nodes that expand into others",
   "53-users-multi": "--multi-user",
-  "53-users-single": "lists files that an earlier case left",
-  "54-models": "a broken model file, and one that appears meanwhile",
+  "54-models": "a model that appears meanwhile",
   "55-internal-logs": "a folder from the server's configuration",
   "56-catalogues": "node replacements, and jobs that an earlier case left",
-  "57-assets": "--enable-assets",
-  "69-compressed": "--enable-compress-response-body"
+  "57-assets": "the order of models by chance, and the size of a picture's file"
 }
 
 export const whyUnplayed = (version: string, name: string): string | undefined =>

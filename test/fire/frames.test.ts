@@ -1,0 +1,4 @@
+import { play } from "./play.ts"
+import { frames } from "./rows/frames.ts"
+
+play("frames", frames)

@@ -1,0 +1,4 @@
+import { play } from "./play.ts"
+import { network } from "./rows/network.ts"
+
+play("network", network)
