@@ -44,7 +44,9 @@ const isTruth = (ending: Ending, record: PromptRecord | undefined, run: Observed
       return outcome === "success"
     case "Cancelled":
       if (ending.by === "elsewhere") return permits.cancelledElsewhere === true
-      return run.wasCancelled && outcome !== "success" && outcome !== "error"
+      // A server that has forgotten everything cannot say whether the cancellation was in time.
+      return run.wasCancelled &&
+        (permits.reasons?.includes("Lost") === true || (outcome !== "success" && outcome !== "error"))
     case "Failed": {
       const { reason } = ending.error
       if (permits.reasons?.includes(reason._tag) === true) return true

@@ -36,6 +36,8 @@ export const socket = {
   /** So many pongs missed, with HTTP answering within `httpAliveWithin`, is a dead socket. */
   missedPongs: 3,
   httpAliveWithin: seconds(1),
+  /** A prompt that is gone while the socket seems whole: the socket has so long to prove that it is. */
+  pongWithin: seconds(5),
   reconnectBase: Duration.millis(250),
   reconnectCap: seconds(15),
   /** After so many refused upgrades `socket: "auto"` works by polling … */

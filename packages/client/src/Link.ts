@@ -9,6 +9,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
@@ -60,6 +61,11 @@ export interface Link {
   /** The id that runs are posted under now. */
   readonly clientId: () => string
   readonly state: () => LinkState
+  /**
+   * Whether the connection is what it seems: it answers a ping within `within`. Without a connection it is not; where
+   * there are no pings, as in browsers, it is taken at its word.
+   */
+  readonly isAlive: (within: Duration.Input) => Effect.Effect<boolean>
   /** Replaces the connection: for the listener it is lost with this reason. */
   readonly redial: (reason: LinkReason) => Effect.Effect<void>
 }
@@ -72,6 +78,9 @@ export const reconnectForever: Schedule.Schedule<unknown, LinkError> = Schedule.
 
 /** A connection that lived less is one more failure for the schedule: a server that accepts and drops is no loop. */
 const provenMs = 10_000
+
+const isAnswered = (pong: Option.Option<Result.Result<void, LinkError>>): boolean =>
+  Option.isSome(pong) && Result.isSuccess(pong.value)
 
 const featureFlags = JSON.stringify({ type: "feature_flags", data: { supports_preview_metadata: true } })
 
@@ -185,6 +194,14 @@ export const make = Effect.fnUntraced(function*(
   return {
     clientId: () => clientId,
     state: () => state,
+    isAlive: (within) =>
+      Effect.suspend(() => {
+        if (current === undefined || state._tag !== "Up") return Effect.succeed(false)
+        return Option.match(current.connection.ping, {
+          onNone: () => Effect.succeed(true),
+          onSome: (ping) => Effect.map(Effect.timeoutOption(Effect.result(ping), within), isAnswered)
+        })
+      }),
     redial: replace
   }
 })
@@ -195,6 +212,7 @@ export const none = (clientId: string): Link => {
   return {
     clientId: () => clientId,
     state: () => ({ _tag: "Refused", error }),
+    isAlive: () => Effect.succeed(false),
     redial: () => Effect.void
   }
 }

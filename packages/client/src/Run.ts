@@ -30,8 +30,8 @@ export type Input =
   | { readonly _tag: "Doubted"; readonly doubt: Doubt }
   | { readonly _tag: "Frames"; readonly messages: ReadonlyArray<ServerMessage> }
   | { readonly _tag: "LinkLost" }
-  /** A frame came that nobody can read: it may have been about this run. */
-  | { readonly _tag: "Unreadable" }
+  /** Frames of this run may be missing: one came that nobody can read, or the connection does not answer. */
+  | { readonly _tag: "Doubtful" }
   | { readonly _tag: "Asked"; readonly answer: Answer }
   | { readonly _tag: "CancelAsked" }
   /** Cancelled before it ran: taken out of the queue because we asked (`http`), or never posted (`client`). */
@@ -218,7 +218,7 @@ export const step = (state: State, input: Input, time: Time): ReadonlyArray<Exec
       state.connected = false
       RunWatch.linkLost(state.watch)
       break
-    case "Unreadable":
+    case "Doubtful":
       // Told once: from here on it is HTTP that says how the run ends.
       if (state.phase === "accepted" && state.whole) emitGap(state, "socket", time, out)
       state.whole = false

@@ -99,6 +99,10 @@ export const locate = (
 const askAndTell = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry) {
   const { state } = entry
   const answer = yield* locate(context, state.promptId, entry)
+  // "Unknown" on a whole connection means another thing than on one that is dead and does not show it.
+  if (answer._tag === "Unknown" && state.whole && state.wasAccepted) {
+    if (!(yield* context.link.isAlive(Defaults.socket.pongWithin))) feed(context, entry, { _tag: "Doubtful" })
+  }
   feed(context, entry, { _tag: "Asked", answer })
   if (RunWatch.wantsRedial(state.watch, state.started, readTime(context.clock).now)) {
     RunWatch.redialled(state.watch)

@@ -182,7 +182,7 @@ export const dispatch = (
     }
     if (next !== undefined) continue
     from = i + 1
-    if (isUnreadable(message)) broadcast(runs, { _tag: "Unreadable" }, time)
+    if (isUnreadable(message)) broadcast(runs, { _tag: "Doubtful" }, time)
     if (promptId === undefined) others.push(message)
     else if (runs.tombstones.has(promptId)) {
       runs.tombstones.delete(promptId)
