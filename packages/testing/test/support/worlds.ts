@@ -65,15 +65,3 @@ export const leftBefore = (
   name === "53-users-single"
     ? [{ method: "POST", path: `/userdata/${encodeURIComponent("workflows/äö😀.json")}`, body: "{}" }]
     : []
-
-/** What is not simulated, and so differs: the case, and why. Everything else that differs is a mistake. */
-const unplayed: Readonly<Record<string, string>> = {
-  "53-users-multi": "--multi-user",
-  "54-models": "a model that appears meanwhile",
-  "55-internal-logs": "a folder from the server's configuration",
-  "56-catalogues": "node replacements, and jobs that an earlier case left",
-  "57-assets": "the order of models by chance, and the size of a picture's file"
-}
-
-export const whyUnplayed = (version: string, name: string): string | undefined =>
-  unplayed[`${version}/${name}`] ?? unplayed[name]
