@@ -118,4 +118,23 @@ describe("@saintno/comfyui-sdk", () => {
       assert.deepStrictEqual(new Set(yield* ended(url, 8)), new Set(["execution_error"]))
       assert.isTrue(ends.some((end) => end === "hangs" || end === "WentMissingError"), String(ends))
     }).pipe(Effect.scoped))
+
+  it.live("calls a job failed when its socket breaks, though the server goes on to the end of it", () =>
+    Effect.gen(function*() {
+      const { server, url } = yield* fake()
+      const api = yield* connect(url, "saint-6")
+      const { heard, run } = call(api, Workflows.slow({ seconds: 2 }), "3")
+      const running = yield* Effect.forkChild(run, { startImmediately: true })
+      yield* Effect.callback<void>((resume) => {
+        api.on("executing", ({ detail }) => {
+          if (detail.node === "2") resume(Effect.void)
+        })
+      })
+      yield* Effect.sleep("500 millis")
+      yield* server.cutSockets()
+      yield* Fiber.join(running)
+      assert.include(heard, "DisconnectedError")
+      assert.deepStrictEqual(yield* ended(url, 1), ["execution_success"])
+      assert.deepStrictEqual((yield* server.ledger).prompts.map(({ outcome }) => outcome), ["success"])
+    }).pipe(Effect.scoped))
 })
