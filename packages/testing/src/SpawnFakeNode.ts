@@ -6,8 +6,10 @@ import { type ChildProcess, spawn } from "node:child_process"
 import process from "node:process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import type * as FakeComfy from "./FakeComfy.ts"
 import type { FakeServer } from "./FakeServer.ts"
 import type { FaultData } from "./Fault.ts"
+import type { Hardware } from "./Hardware.ts"
 import { remote } from "./internal/remoteNode.ts"
 import type * as VersionProfile from "./VersionProfile.ts"
 
@@ -21,6 +23,11 @@ export interface SpawnOptions {
   readonly dequeueMs?: number
   readonly previewMethod?: string
   readonly testNodes?: boolean
+  readonly models?: Readonly<Record<string, ReadonlyArray<FakeComfy.ModelFile>>>
+  readonly hardware?: Hardware
+  readonly cache?: FakeComfy.CacheMode
+  readonly assets?: boolean
+  readonly compress?: boolean
 }
 
 /** A running process. */
@@ -60,6 +67,11 @@ const argumentsOf = (options: SpawnOptions, port: number): ReadonlyArray<string>
   add("--speed", options.speed)
   add("--dequeue-ms", options.dequeueMs)
   add("--preview-method", options.previewMethod)
+  if (options.models !== undefined) add("--models", JSON.stringify(options.models))
+  if (options.hardware !== undefined) add("--hardware", JSON.stringify(options.hardware))
+  add("--cache", typeof options.cache === "object" ? options.cache.lru : options.cache)
+  if (options.assets === true) out.push("--assets")
+  if (options.compress === true) out.push("--compress")
   if (options.instant === true) out.push("--instant")
   if (options.testNodes === true) out.push("--test-nodes")
   return out
