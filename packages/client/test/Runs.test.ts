@@ -30,7 +30,7 @@ const start = (id: string | undefined) => ({ type: "execution_start", data: { pr
 const executing = (id: string | undefined, node: string) => ({ type: "executing", data: { prompt_id: id, node } })
 
 const told = (entry: RunEntry.RunEntry) =>
-  entry.log.flatMap((event) => event._tag === "NodeStarted" ? [event.nodeId] : [event._tag])
+  entry.log.kept.flatMap((event) => event._tag === "NodeStarted" ? [event.nodeId] : [event._tag])
 
 describe("frames find their run", () => {
   it("interleaved in one batch, in order for each", () => {

@@ -3,7 +3,20 @@
  * may be slow. Progress is conflated per node, previews to the latest few, lifecycle events are kept up to a cap; what
  * falls out is announced by one `Gap` before the next event. The ending is never dropped.
  */
-import { type ExecutionEvent, type Gap, isTransient } from "./ExecutionEvent.ts"
+import { type ExecutionEvent, type Gap, isEnding, isTransient } from "./ExecutionEvent.ts"
+
+/** Events that a buffer can hold: those of a run, or such as carry them. */
+export interface Kind<E> {
+  /** The event of a run that this one is or carries; undefined: a lifecycle event of its own. */
+  readonly ofRun: (event: E) => ExecutionEvent | undefined
+  /** The gap as one of these events; `next` is what comes behind it. */
+  readonly gap: (gap: Gap, next: E) => E
+  /** Whether nothing comes after it. */
+  readonly isEnding: (event: E) => boolean
+}
+
+/** The events of one run. */
+export const ofRun: Kind<ExecutionEvent> = { ofRun: (event) => event, gap: (gap) => gap, isEnding }
 
 /** How a subscriber wants its events. */
 export interface Options {
@@ -19,21 +32,27 @@ export interface Options {
 
 export const defaults: Options = { previews: "latest", progress: "latest", capacity: 4_096, maxBytes: 64 * 1024 * 1024 }
 
+type Passing = Extract<ExecutionEvent, { readonly _tag: "NodeProgress" | "NodeText" | "Preview" }>
+
 const latestPreviews = 4
 const eventBytes = 128
 
-/** Counts of what fell out since the last `take`. */
+/** Counts of what fell out since the last `take`, and the run's event that fell out last. */
 interface Lost {
   lifecycle: number
   progress: number
   previews: number
+  last: ExecutionEvent | undefined
 }
 
+const nothingLost = (): Lost => ({ lifecycle: 0, progress: 0, previews: 0, last: undefined })
+
 /** Owned and updated in place by its one driver. */
-export interface State {
+export interface State<E> {
+  readonly kind: Kind<E>
   readonly options: Options
   /** In order of arrival; a slot that was conflated or dropped is undefined. */
-  slots: Array<ExecutionEvent | undefined>
+  slots: Array<E | undefined>
   live: number
   bytes: number
   lifecycle: number
@@ -48,7 +67,8 @@ export interface State {
   lost: Lost
 }
 
-export const init = (options: Partial<Options> = {}): State => ({
+export const init = <E>(kind: Kind<E>, options: Partial<Options> = {}): State<E> => ({
+  kind,
   options: { ...defaults, ...options, capacity: Math.max(1, options.capacity ?? defaults.capacity) },
   slots: [],
   live: 0,
@@ -58,89 +78,92 @@ export const init = (options: Partial<Options> = {}): State => ({
   oldestTransient: 0,
   progress: new Map(),
   previews: [],
-  lost: { lifecycle: 0, progress: 0, previews: 0 }
+  lost: nothingLost()
 })
 
 /** Figures of a buffer, for tests and dashboards. */
-export const snapshot = (state: State) => ({
-  waiting: state.live,
-  lifecycle: state.lifecycle,
-  bytes: state.bytes,
-  lost: { ...state.lost }
+export const snapshot = <E>({ bytes, lifecycle, live, lost }: State<E>) => ({
+  waiting: live,
+  lifecycle,
+  bytes,
+  lost: { lifecycle: lost.lifecycle, progress: lost.progress, previews: lost.previews }
 })
 
-export const isEmpty = (state: State): boolean => state.live === 0
+export const isEmpty = <E>(state: State<E>): boolean => state.live === 0
 
-const sizeOf = (event: ExecutionEvent): number =>
-  event._tag === "Preview" ? eventBytes + event.image.byteLength : eventBytes
+const sizeOf = (event: ExecutionEvent | undefined): number =>
+  event?._tag === "Preview" ? eventBytes + event.image.byteLength : eventBytes
 
-const clear = (state: State, slot: number): void => {
+const clear = <E>(state: State<E>, slot: number): void => {
   const event = state.slots[slot]
   if (event === undefined) return
   state.slots[slot] = undefined
   state.live--
-  state.bytes -= sizeOf(event)
+  state.bytes -= sizeOf(state.kind.ofRun(event))
 }
 
-const push = (state: State, event: ExecutionEvent): number => {
+const push = <E>(state: State<E>, event: E, run: ExecutionEvent | undefined): number => {
   state.live++
-  state.bytes += sizeOf(event)
+  state.bytes += sizeOf(run)
   return state.slots.push(event) - 1
 }
 
-/** Gives up the oldest event for which `drop` is true, from `from` on; returns where to look next time. */
-const dropOldest = (state: State, from: number, drop: (event: ExecutionEvent) => boolean): number => {
+const isPassing = (run: ExecutionEvent | undefined): run is Passing => run !== undefined && isTransient(run)
+
+/** Gives up the oldest event that passes, or that does not, from `from` on; returns where to look next time. */
+const dropOldest = <E>(state: State<E>, from: number, passing: boolean): number => {
   for (let slot = from; slot < state.slots.length; slot++) {
     const event = state.slots[slot]
-    if (event !== undefined && drop(event)) {
-      if (event._tag === "Preview") state.lost.previews++
-      else if (isTransient(event)) state.lost.progress++
-      else state.lost.lifecycle++
-      clear(state, slot)
-      return slot + 1
-    }
+    if (event === undefined) continue
+    const run = state.kind.ofRun(event)
+    if (isPassing(run) !== passing) continue
+    if (run?._tag === "Preview") state.lost.previews++
+    else if (passing) state.lost.progress++
+    else state.lost.lifecycle++
+    state.lost.last = run ?? state.lost.last
+    clear(state, slot)
+    return slot + 1
   }
   return state.slots.length
 }
 
-const isLifecycle = (event: ExecutionEvent): boolean => !isTransient(event)
-
 const transientKey = (event: ExecutionEvent): string | undefined =>
   event._tag === "NodeProgress" ? `p${event.nodeId}` : event._tag === "NodeText" ? `t${event.nodeId}` : undefined
 
-const offerTransient = (state: State, event: ExecutionEvent): void => {
+const offerTransient = <E>(state: State<E>, event: E, run: Passing): void => {
   const { previews, progress } = state.options
-  if (event._tag === "Preview") {
+  if (run._tag === "Preview") {
     if (previews === "none") return
-    const slot = push(state, event)
+    const slot = push(state, event, run)
     if (previews === "latest") {
       state.previews.push(slot)
       const oldest = state.previews.length > latestPreviews ? state.previews.shift() : undefined
       if (oldest !== undefined) clear(state, oldest)
     }
   } else {
-    const key = progress === "latest" ? transientKey(event) : undefined
+    const key = progress === "latest" ? transientKey(run) : undefined
     const before = key === undefined ? undefined : state.progress.get(key)
     if (before !== undefined) clear(state, before)
-    const slot = push(state, event)
+    const slot = push(state, event, run)
     if (key !== undefined) state.progress.set(key, slot)
   }
   while (state.bytes > state.options.maxBytes && state.oldestTransient < state.slots.length) {
-    state.oldestTransient = dropOldest(state, state.oldestTransient, isTransient)
+    state.oldestTransient = dropOldest(state, state.oldestTransient, true)
   }
 }
 
 /** Closes the holes of `slots`, so that their number stays within twice that of the waiting events. */
-const compact = (state: State): void => {
-  const waiting: Array<ExecutionEvent> = []
+const compact = <E>(state: State<E>): void => {
+  const waiting: Array<E> = []
   state.progress.clear()
   state.previews = []
   for (const event of state.slots) {
     if (event === undefined) continue
     const slot = waiting.push(event) - 1
-    const key = state.options.progress === "latest" ? transientKey(event) : undefined
+    const run = state.kind.ofRun(event)
+    const key = run !== undefined && state.options.progress === "latest" ? transientKey(run) : undefined
     if (key !== undefined) state.progress.set(key, slot)
-    if (event._tag === "Preview" && state.options.previews === "latest") state.previews.push(slot)
+    if (run?._tag === "Preview" && state.options.previews === "latest") state.previews.push(slot)
   }
   state.slots = waiting
   state.oldestLifecycle = 0
@@ -148,15 +171,16 @@ const compact = (state: State): void => {
 }
 
 /** Adds what happened; never waits, never grows beyond the stated bounds. */
-export const offer = (state: State, events: ReadonlyArray<ExecutionEvent>): State => {
+export const offer = <E>(state: State<E>, events: ReadonlyArray<NoInfer<E>>): State<E> => {
   for (const event of events) {
-    if (isTransient(event)) {
-      offerTransient(state, event)
+    const run = state.kind.ofRun(event)
+    if (isPassing(run)) {
+      offerTransient(state, event, run)
     } else {
-      push(state, event)
+      push(state, event, run)
       state.lifecycle++
       if (state.lifecycle > state.options.capacity) {
-        state.oldestLifecycle = dropOldest(state, state.oldestLifecycle, isLifecycle)
+        state.oldestLifecycle = dropOldest(state, state.oldestLifecycle, false)
         state.lifecycle--
       }
     }
@@ -165,13 +189,18 @@ export const offer = (state: State, events: ReadonlyArray<ExecutionEvent>): Stat
   return state
 }
 
-const gap = (first: ExecutionEvent, lost: Lost): Gap => ({
+/** So many lifecycle events were given up before the first that this subscriber gets. */
+export const lost = <E>(state: State<E>, lifecycle: number): void => {
+  state.lost.lifecycle += lifecycle
+}
+
+const gapBefore = (near: ExecutionEvent, lost: Lost): Gap => ({
   _tag: "Gap",
-  runId: first.runId,
-  backend: first.backend,
-  sequence: isTransient(first) ? first.sequence : first.sequence - 1,
-  at: first.at,
-  elapsed: first.elapsed,
+  runId: near.runId,
+  backend: near.backend,
+  sequence: isTransient(near) ? near.sequence : near.sequence - 1,
+  at: near.at,
+  elapsed: near.elapsed,
   cause: "consumer",
   lifecycle: lost.lifecycle,
   progress: lost.progress,
@@ -179,13 +208,14 @@ const gap = (first: ExecutionEvent, lost: Lost): Gap => ({
 })
 
 /** Takes everything that waits, oldest first, behind a `Gap` if something fell out; empties the buffer. */
-export const take = (state: State): Array<ExecutionEvent> => {
-  const events = state.slots.filter((event) => event !== undefined)
+export const take = <E>(state: State<E>): Array<E> => {
+  const events = state.slots.filter((event): event is E => event !== undefined)
   const first = events[0]
   const { lost } = state
   if (first !== undefined && lost.lifecycle + lost.progress + lost.previews > 0) {
-    events.unshift(gap(first, lost))
-    state.lost = { lifecycle: 0, progress: 0, previews: 0 }
+    const near = state.kind.ofRun(first) ?? lost.last
+    if (near !== undefined) events.unshift(state.kind.gap(gapBefore(near, lost), first))
+    state.lost = nothingLost()
   }
   state.slots = []
   state.live = 0

@@ -4,6 +4,11 @@ import { ExecutionError } from "./ExecutionError.ts"
 import { Ending, ExecutionEvent, Executions } from "./ExecutionEvent.ts"
 import { BackendId, JobId } from "./Ids.ts"
 import { Outputs } from "./Outputs.ts"
+import { PoolError } from "./PoolError.ts"
+
+/** Why a job ended without success: its last run's error, or a reason of the pool. */
+export const JobError = Schema.Union([ExecutionError, PoolError])
+export type JobError = typeof JobError.Type
 
 /** On every event: `sequence` from 0 without holes; `at` epoch milliseconds. */
 const common = { jobId: JobId, sequence: Schema.Int, at: Schema.Finite }
@@ -36,7 +41,7 @@ export const AttemptEnded = Schema.TaggedStruct("AttemptEnded", {
 /** Ending: the job has its outputs. */
 export const JobSucceeded = Schema.TaggedStruct("JobSucceeded", { ...common, outputs: Outputs, executions: Executions })
 /** Ending: no further attempt will be made. */
-export const JobFailed = Schema.TaggedStruct("JobFailed", { ...common, error: ExecutionError, executions: Executions })
+export const JobFailed = Schema.TaggedStruct("JobFailed", { ...common, error: JobError, executions: Executions })
 /** Ending: the job was cancelled. */
 export const JobCancelled = Schema.TaggedStruct("JobCancelled", {
   ...common,
@@ -46,7 +51,7 @@ export const JobCancelled = Schema.TaggedStruct("JobCancelled", {
 /** Ending: set aside for a person, who may redrive it. */
 export const DeadLettered = Schema.TaggedStruct("DeadLettered", {
   ...common,
-  error: ExecutionError,
+  error: JobError,
   executions: Executions
 })
 
@@ -62,6 +67,15 @@ export const JobEvent = Schema.Union([
   JobCancelled,
   DeadLettered
 ])
+export type Queued = typeof Queued.Type
+export type Placed = typeof Placed.Type
+export type Transferred = typeof Transferred.Type
+export type Attempt = typeof Attempt.Type
+export type AttemptEnded = typeof AttemptEnded.Type
+export type JobSucceeded = typeof JobSucceeded.Type
+export type JobFailed = typeof JobFailed.Type
+export type JobCancelled = typeof JobCancelled.Type
+export type DeadLettered = typeof DeadLettered.Type
 export type JobEvent = typeof JobEvent.Type
 
 /** The last event of every job, exactly once. */

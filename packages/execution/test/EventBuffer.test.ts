@@ -25,7 +25,7 @@ const anyRun = fc.array(
 
 describe("EventBuffer", () => {
   it("keeps order, the newest progress of each node and the newest previews", () => {
-    const state = EventBuffer.init()
+    const state = EventBuffer.init(EventBuffer.ofRun)
     EventBuffer.offer(state, [started(0, "1"), progress(0, "1", 1), progress(0, "2", 5), progress(0, "1", 2)])
     EventBuffer.offer(state, Array.from({ length: 10 }, (_, i) => preview(0, i)))
     const taken = EventBuffer.take(state)
@@ -49,14 +49,14 @@ describe("EventBuffer", () => {
   })
 
   it("hands over everything where a subscriber asks for everything", () => {
-    const state = EventBuffer.init({ previews: "all", progress: "all" })
+    const state = EventBuffer.init(EventBuffer.ofRun, { previews: "all", progress: "all" })
     const events = Array.from({ length: 1_000 }, (_, i) => i % 3 === 0 ? preview(0, 100) : progress(0, "1", i))
     EventBuffer.offer(state, events)
     assert.deepStrictEqual(EventBuffer.take(state), events)
   })
 
   it("announces what a bound in bytes cost, once, and never drops lifecycle for pictures", () => {
-    const state = EventBuffer.init({ previews: "all", maxBytes: 10_000 })
+    const state = EventBuffer.init(EventBuffer.ofRun, { previews: "all", maxBytes: 10_000 })
     EventBuffer.offer(state, [started(0, "1")])
     for (let i = 0; i < 50; i++) EventBuffer.offer(state, [preview(0, 1_000)])
     assert.isAtMost(EventBuffer.snapshot(state).bytes, 10_000)
@@ -73,13 +73,13 @@ describe("EventBuffer", () => {
   })
 
   it("gives previews to nobody who does not want them", () => {
-    const state = EventBuffer.init({ previews: "none" })
+    const state = EventBuffer.init(EventBuffer.ofRun, { previews: "none" })
     EventBuffer.offer(state, [preview(0, 10), preview(0, 10)])
     assert.isTrue(EventBuffer.isEmpty(state))
   })
 
   it("bounds its slots under an endless stream of one node's progress", () => {
-    const state = EventBuffer.init()
+    const state = EventBuffer.init(EventBuffer.ofRun)
     for (let i = 0; i < 100_000; i++) EventBuffer.offer(state, [progress(0, "1", i)])
     assert.isAtMost(state.slots.length, 66)
     assert.strictEqual(EventBuffer.take(state).length, 1)
@@ -92,7 +92,7 @@ describe("EventBuffer", () => {
       fc.constantFrom("latest" as const, "all" as const),
       fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }),
       (run, capacity, mode, rhythm) => {
-        const state = EventBuffer.init({ capacity, progress: mode, previews: mode, maxBytes: 4_000 })
+        const state = EventBuffer.init(EventBuffer.ofRun, { capacity, progress: mode, previews: mode, maxBytes: 4_000 })
         const read: Array<ExecutionEvent> = []
         let offered = 0
         for (let turn = 0; offered < run.length; turn++) {
