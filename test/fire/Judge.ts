@@ -19,7 +19,11 @@ export interface Permits {
   readonly cancelledElsewhere?: boolean
   /** Failures of nodes in a job that would succeed: the row makes them. */
   readonly nodeFailures?: ReadonlyArray<Reason["_tag"]>
-  /** Virtual milliseconds between the server's end of a prompt and ours. Default 2 minutes. */
+  /** `Failed` for these reasons, of prompts that the server never took. */
+  readonly refusals?: ReadonlyArray<Reason["_tag"]>
+  /** The process that knew died with what it knew: of what it had not ended before, every ending may be true. */
+  readonly unknowable?: boolean
+  /** Milliseconds between the server's end of a prompt and ours, on one clock. Default 2 minutes. */
   readonly toldWithinMs?: number
 }
 
@@ -39,9 +43,10 @@ type PromptRecord = FakeComfy.Ledger["prompts"][number]
 /** Whether this is the truth about what the ledger says. */
 const isTruth = (ending: Ending, record: PromptRecord | undefined, run: Observed, permits: Permits): boolean => {
   const outcome = record?.outcome
+  const unknown = permits.unknowable === true && (outcome === undefined || outcome === "lost")
   switch (ending._tag) {
     case "Completed":
-      return outcome === "success"
+      return outcome === "success" || unknown
     case "Cancelled":
       if (ending.by === "elsewhere") return permits.cancelledElsewhere === true
       // A server that has forgotten everything cannot say whether the cancellation was in time.
@@ -51,7 +56,8 @@ const isTruth = (ending: Ending, record: PromptRecord | undefined, run: Observed
       const { reason } = ending.error
       if (permits.reasons?.includes(reason._tag) === true) return true
       const raised = permits.nodeFailures?.includes(reason._tag) === true || reason._tag === ownFailure(run.job)
-      if (raised) return outcome === "error"
+      if (raised) return outcome === "error" || unknown
+      if (permits.refusals?.includes(reason._tag) === true) return record === undefined
       return reason._tag === "Lost" && (outcome === "lost" || outcome === "removed")
     }
   }
@@ -76,40 +82,59 @@ const silentGap = (events: ReadonlyArray<ExecutionEvent>, ending: Ending, ran: R
   return missing.length === 0 ? undefined : `no Gap, and nothing was told of nodes ${missing}`
 }
 
-const judgeRun = (run: Observed, { ledger }: Observation, permits: Permits): ReadonlyArray<string> => {
+/** What is wrong: it never ended, it ran more often than was said, or something untrue was told. */
+export interface Complaint {
+  readonly about: "hung" | "doubled" | "untrue"
+  readonly text: string
+}
+
+/** Everything that is wrong with one run. */
+export const judgeRun = (
+  run: Observed,
+  ledger: FakeComfy.Ledger,
+  permits: Permits
+): ReadonlyArray<Complaint> => {
   const { others, runId, seen } = run
-  const out: Array<string> = []
-  const where = `${run.job.kind} ${runId.slice(-2)}`
-  const complain = (text: string | undefined): void => {
-    if (text !== undefined) out.push(`${where}: ${text}`)
+  const out: Array<Complaint> = []
+  const where = `${run.job.kind} ${Number(runId.slice(-12)) - 1}`
+  const complain = (text: string | undefined, about: Complaint["about"] = "untrue"): void => {
+    if (text !== undefined) out.push({ about, text: `${where}: ${text}` })
   }
   const records = ledger.prompts.filter(({ promptId }) => promptId === runId)
   const nodes = ledger.nodes.filter(({ promptId }) => promptId === runId)
   // I6: one prompt, one execution of each node, whatever was asked again.
-  if (records.length > 1) complain(`accepted ${records.length} times`)
+  if (records.length > 1) complain(`accepted ${records.length} times`, "doubled")
   const counts = Map.groupBy(nodes, ({ nodeId }) => nodeId)
-  for (const [nodeId, each] of counts) if (each.length > 1) complain(`node ${nodeId} ran ${each.length} times`)
+  for (const [nodeId, each] of counts) {
+    if (each.length > 1) complain(`node ${nodeId} ran ${each.length} times`, "doubled")
+  }
   // I3: it has ended. I5: not by a defect.
-  if (seen.exit === undefined) return [...out, `${where}: hung after ${seen.events.at(-1)?._tag ?? "nothing"}`]
+  if (seen.exit === undefined) {
+    complain(`hung after ${seen.events.at(-1)?._tag ?? "nothing"}`, "hung")
+    return out
+  }
   if (run.wasLeft) return out
   if (Exit.isFailure(seen.exit)) complain(`the stream failed: ${seen.exit.cause}`)
   // I1, I2, I7: one ending, the last event, no hole in the sequence.
   const checked = Result.try(() => expectOneEnding(seen.events))
-  if (Result.isFailure(checked)) return [...out, `${where}: ${checked.failure}`]
+  if (Result.isFailure(checked)) {
+    complain(String(checked.failure))
+    return out
+  }
   const ending = checked.success
   const [record] = records
   if (!isTruth(ending, record, run, permits)) {
     complain(`${nameOf(ending)}, though the server says ${record === undefined ? "nothing" : record.outcome ?? "open"}`)
   }
-  if (ending._tag === "Completed" && ending.executions.atMost > 1) complain("declared two executions")
-  complain(outputsComplaint(ending, run.job))
-  complain(silentGap(seen.events, ending, new Set(counts.keys())))
+  if (ending._tag === "Completed" && ending.executions.atMost > 1) complain("declared two executions", "doubled")
+  if (permits.outputsMayLack !== true) complain(outputsComplaint(ending, run.job))
+  if (permits.outputsMayLack !== true) complain(silentGap(seen.events, ending, new Set(counts.keys())))
   // I8: told soon after it happened.
   const late = record?.endedAt === undefined || run.endedAt === undefined ? 0 : run.endedAt - record.endedAt
   if (late > (permits.toldWithinMs ?? 120_000)) complain(`told ${late} ms after the server's end`)
   for (const other of others) {
     const last = other.events.at(-1)
-    if (other.exit === undefined) complain("another subscriber hangs")
+    if (other.exit === undefined) complain("another subscriber hangs", "hung")
     else if (last === undefined || !isEnding(last) || nameOf(last) !== nameOf(ending)) {
       complain(`another subscriber heard ${last?._tag}, not ${nameOf(ending)}`)
     }
@@ -122,7 +147,9 @@ export const judge = (
   observation: Observation,
   permits: (run: Observed, index: number) => Permits | undefined
 ): ReadonlyArray<string> => [
-  ...observation.runs.flatMap((run, index) => judgeRun(run, observation, permits(run, index) ?? {})),
+  ...observation.runs.flatMap((run, index) =>
+    judgeRun(run, observation.ledger, permits(run, index) ?? {}).map(({ text }) => text)
+  ),
   // I3: a client closes in a bounded time, and leaves nothing.
   ...observation.left.closes ? [] : ["the client did not close"],
   ...observation.left.sockets > 0 ? [`${observation.left.sockets} sockets left`] : [],
