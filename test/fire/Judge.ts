@@ -23,6 +23,8 @@ export interface Permits {
   readonly refusals?: ReadonlyArray<Reason["_tag"]>
   /** The process that knew died with what it knew: of what it had not ended before, every ending may be true. */
   readonly unknowable?: boolean
+  /** What a success says of its outputs may lack some: the row does what no connection does. */
+  readonly outputsMayLack?: boolean
   /** Milliseconds between the server's end of a prompt and ours, on one clock. Default 2 minutes. */
   readonly toldWithinMs?: number
 }

@@ -57,7 +57,8 @@ export interface Observation {
   readonly left: { readonly closes: boolean; readonly sockets: number; readonly requestsLater: number }
 }
 
-interface Watching {
+/** One subscriber that listens. */
+export interface Watching {
   readonly events: Array<ExecutionEvent>
   exit: Exit.Exit<void> | undefined
   readonly fiber: Fiber.Fiber<void>
@@ -76,9 +77,8 @@ export interface Running {
   wasLeft: boolean
 }
 
-/** What can be done in a world. */
-export interface World {
-  readonly server: FakeServer
+/** People who use one client. */
+export interface Crowd {
   readonly running: ReadonlyArray<Running>
   readonly start: (job: Job) => Effect.Effect<Running, never, Scope.Scope>
   /** One more subscriber. */
@@ -86,6 +86,11 @@ export interface World {
   readonly cancel: (running: Running) => Effect.Effect<void>
   /** Its first subscriber goes away, which cancels it. */
   readonly leave: (running: Running) => Effect.Effect<void>
+}
+
+/** What can be done in a world. */
+export interface World extends Crowd {
+  readonly server: FakeServer
 }
 
 const origin = "http://gpu-1:8188"
@@ -106,64 +111,88 @@ const watch = (stream: Stream.Stream<ExecutionEvent>, slowMs: number) =>
   })
 
 /** A canonical id that counts: the same at every run of the scenario. */
-const idOf = (index: number): RunId => RunId.make(`00000000-0000-4000-8000-${String(index + 1).padStart(12, "0")}`)
+export const idOf = (index: number): RunId =>
+  RunId.make(`00000000-0000-4000-8000-${String(index + 1).padStart(12, "0")}`)
+
+/** Starts a job, the `index`-th of its client. */
+export const begin = Effect.fnUntraced(function*(
+  client: ComfyClient.Shape,
+  job: Job,
+  index: number,
+  slowConsumerMs = 0
+) {
+  const clock = yield* Clock.Clock
+  const runId = idOf(index)
+  const main = yield* watch(client.run(workflowOf(job, index), { runId }), slowConsumerMs)
+  const running: Running = {
+    job,
+    runId,
+    main,
+    others: [],
+    late: [],
+    endedAt: undefined,
+    wasCancelled: false,
+    wasLeft: false
+  }
+  main.fiber.addObserver(() => {
+    running.endedAt = clock.currentTimeMillisUnsafe()
+  })
+  return running
+})
+
+/** Users of this client, and what they do. */
+export const gather = (client: ComfyClient.Shape, options: Pick<WorldOptions, "slowConsumerMs"> = {}): Crowd => {
+  const all: Array<Running> = []
+  return {
+    running: all,
+    start: (job) =>
+      Effect.tap(
+        begin(client, job, all.length, options.slowConsumerMs),
+        (running) => Effect.sync(() => void all.push(running))
+      ),
+    attach: (running) => attachTo(client, running),
+    cancel: (running) => cancelOf(client, running),
+    leave
+  }
+}
+
+/** One more subscriber of a job. */
+export const attachTo = (client: ComfyClient.Shape, running: Running) =>
+  Effect.gen(function*() {
+    const list = running.main.exit === undefined ? running.others : running.late
+    list.push(yield* watch(client.attach(running.runId), 0))
+  })
+
+/** Asks for a job's end. */
+export const cancelOf = (client: ComfyClient.Shape, running: Running): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (running.main.exit === undefined) running.wasCancelled = true
+    return Effect.ignore(client.cancel(running.runId))
+  })
+
+/** A job's first subscriber goes away. */
+export const leave = (running: Running): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (running.main.exit !== undefined) return Effect.void
+    running.wasCancelled = true
+    running.wasLeft = true
+    // At once: whoever says so may end in the same moment, and its children with it.
+    return Effect.asVoid(Effect.forkChild(Fiber.interrupt(running.main.fiber), { startImmediately: true }))
+  })
 
 const make = Effect.fnUntraced(function*(server: FakeServer, options: WorldOptions) {
   const client = yield* Effect.orDie(ComfyClient.make({ url: origin, ...options.client }))
   yield* client.link.changes.pipe(Stream.takeUntil((state) => state._tag !== "Connecting"), Stream.runDrain)
-  const clock = yield* Clock.Clock
-  const all: Array<Running> = []
-  const start = Effect.fnUntraced(function*(job: Job) {
-    const index = all.length
-    const runId = idOf(index)
-    const main = yield* watch(client.run(workflowOf(job, index), { runId }), options.slowConsumerMs ?? 0)
-    const running: Running = {
-      job,
-      runId,
-      main,
-      others: [],
-      late: [],
-      endedAt: undefined,
-      wasCancelled: false,
-      wasLeft: false
-    }
-    main.fiber.addObserver(() => {
-      running.endedAt = clock.currentTimeMillisUnsafe()
-    })
-    all.push(running)
-    return running
-  })
-  const world: World = {
-    server,
-    running: all,
-    start,
-    attach: (running) =>
-      Effect.gen(function*() {
-        const list = running.main.exit === undefined ? running.others : running.late
-        list.push(yield* watch(client.attach(running.runId), 0))
-      }),
-    cancel: (running) =>
-      Effect.suspend(() => {
-        if (running.main.exit === undefined) running.wasCancelled = true
-        return Effect.ignore(client.cancel(running.runId))
-      }),
-    leave: (running) =>
-      Effect.suspend(() => {
-        if (running.main.exit !== undefined) return Effect.void
-        running.wasCancelled = true
-        running.wasLeft = true
-        return Effect.asVoid(Effect.forkChild(Fiber.interrupt(running.main.fiber)))
-      })
-  }
+  const world: World = { server, ...gather(client, options) }
   return world
 })
 
-const isOver = ({ late, main, others }: Running): boolean =>
+export const isOver = ({ late, main, others }: Running): boolean =>
   [main, ...others, ...late].every(({ exit }) => exit !== undefined)
 
 const toSeen = ({ events, exit }: Watching): Seen => ({ events, exit })
 
-const toObserved = (one: Running): Observed => ({
+export const toObserved = (one: Running): Observed => ({
   job: one.job,
   runId: one.runId,
   endedAt: one.endedAt,

@@ -164,6 +164,8 @@ class Loopback {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     let webSocket: WebSocket | undefined
+    // Node's server has let go of it, and `ws` has not taken it: a reset that nobody listens for ends the process.
+    socket.on("error", () => socket.destroy())
     const conn = this.driver.nextConn()
     const early: Array<string | Uint8Array> = []
     const carrier: Carrier = {

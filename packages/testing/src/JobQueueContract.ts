@@ -1,0 +1,391 @@
+/**
+ * What every layer of {@link JobQueue} promises, as tests: nothing lost, nothing doubled, no late writer. Needs
+ * `@effect/vitest`; not in the barrel. Every test builds the layer anew and must find it empty.
+ *
+ * ```ts
+ * JobQueueContract.suite("my queue", layerMine)
+ * ```
+ */
+import { JobId } from "@effect-comfyui/execution/Ids"
+import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
+import type { PoolError } from "@effect-comfyui/execution/PoolError"
+import type { HeadChange } from "@effect-comfyui/pool/JobHead"
+import { type Claim, JobQueue, type Offer } from "@effect-comfyui/pool/JobQueue"
+import * as Workflow from "@effect-comfyui/workflow/Workflow"
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+
+/** How the suite is run. */
+export interface SuiteOptions {
+  /** On the real clock, for stores that keep their own time: leases of the tests are then short. Default: the test clock. */
+  readonly live?: boolean
+}
+
+const id = (name: string) => JobId.make(name)
+
+/** A job to offer; the same name is the same job. */
+const offerOf = (name: string, more: Partial<Offer["head"]> = {}): Offer => ({
+  head: {
+    id: id(name),
+    priority: 0,
+    tenant: "tenant",
+    affinity: "a1:key",
+    placement: "",
+    cost: 1_000,
+    notBefore: 0,
+    ...more
+  },
+  payload: {
+    workflow: Workflow.fromNodes({ "1": { class_type: "EmptyImage", inputs: { color: name.length } } }),
+    options: { name },
+    attachments: []
+  },
+  fingerprint: name
+})
+
+const common = (name: string) => ({ jobId: id(name), sequence: 9, at: 1, executions: { atLeast: 1, atMost: 1 } })
+const succeeded = (name: string): JobEnding => ({ _tag: "JobSucceeded", ...common(name), outputs: {} })
+
+const failure = <A, R>(effect: Effect.Effect<A, PoolError, R>): Effect.Effect<PoolError, never, R> =>
+  Effect.match(effect, { onFailure: (error) => error, onSuccess: () => assert.fail("was not refused") })
+
+const setAside = Effect.fnUntraced(function*(claim: Claim) {
+  const queue = yield* JobQueue
+  const error = yield* failure(queue.settle(id("nobody"), 0, succeeded("nobody")))
+  yield* queue.deadLetter(claim.head.id, claim.token, { _tag: "DeadLettered", ...common(claim.head.id), error })
+})
+
+const claimed = Effect.fnUntraced(function*(name: string, ttl: Duration.Input) {
+  const queue = yield* JobQueue
+  const claim = yield* queue.claim(id(name), ttl)
+  return Option.isSome(claim) ? claim.value : assert.fail(`${name} was not there to be claimed`)
+})
+
+const refused = Effect.fnUntraced(function*(name: string) {
+  const queue = yield* JobQueue
+  assert.isTrue(Option.isNone(yield* queue.claim(id(name), "1 minute")), `${name} was claimed`)
+})
+
+const stateOf = Effect.fnUntraced(function*(name: string) {
+  const queue = yield* JobQueue
+  return Option.getOrUndefined(yield* queue.get(id(name)))?.state
+})
+
+/** Fails unless every write of this claim is refused as late. */
+const isFenced = Effect.fnUntraced(function*(claim: Claim) {
+  const queue = yield* JobQueue
+  const { id } = claim.head
+  const writes: ReadonlyArray<Effect.Effect<unknown, PoolError, JobQueue>> = [
+    queue.extend(id, claim.token, "1 minute"),
+    queue.settle(id, claim.token, succeeded(id)),
+    queue.release(id, claim.token),
+    setAside(claim)
+  ]
+  for (const write of writes) {
+    const { reason } = yield* failure(write)
+    assert.deepStrictEqual(reason, { _tag: "LeaseLost", jobId: id, token: claim.token })
+  }
+})
+
+/** What a new reader of the heads believes once it has seen `expected` jobs ready. */
+const readyNow = Effect.fnUntraced(function*(expected: number) {
+  const queue = yield* JobQueue
+  if (expected === 0) return []
+  const ready = new Set<string>()
+  yield* Stream.runForEachWhile(queue.heads, (changes) => {
+    apply(ready, changes)
+    return Effect.succeed(ready.size < expected)
+  })
+  return [...ready]
+})
+
+const apply = (ready: Set<string>, changes: ReadonlyArray<HeadChange>): void => {
+  assert.isAbove(changes.length, 0)
+  for (const change of changes) {
+    if (change._tag === "Ready") ready.add(change.head.id)
+    else ready.delete(change.id)
+  }
+}
+
+const offered = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
+  const queue = yield* JobQueue
+  for (const name of names) yield* queue.offer(offerOf(name))
+})
+
+interface Kit {
+  /** A lease of the tests, and a pause longer than it. */
+  readonly ttl: Duration.Duration
+  readonly pass: Effect.Effect<void>
+  /** Half of a lease. */
+  readonly half: Effect.Effect<void>
+}
+
+type Test = (kit: Kit) => Effect.Effect<void, PoolError, JobQueue | Scope.Scope>
+
+const tests: Readonly<Record<string, Test>> = {
+  "a job offered twice is one job": () =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      assert.strictEqual(yield* queue.offer(offerOf("a")), "queued")
+      assert.strictEqual(yield* queue.offer(offerOf("a")), "duplicate")
+      assert.deepInclude(yield* queue.stats, { waiting: 1, claimed: 0 })
+    }),
+
+  "another job under the same id is a conflict, and changes nothing": () =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const { reason } = yield* failure(queue.offer({ ...offerOf("b"), head: offerOf("a").head }))
+      assert.strictEqual(reason._tag, "IdempotencyConflict")
+      assert.deepStrictEqual((yield* claimed("a", "1 minute")).payload.options, { name: "a" })
+    }),
+
+  "an ended job is remembered: the same offer does not run it again": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const claim = yield* claimed("a", ttl)
+      yield* queue.settle(claim.head.id, claim.token, succeeded("a"))
+      assert.strictEqual(yield* queue.offer(offerOf("a")), "duplicate")
+      yield* refused("a")
+      const record = Option.getOrThrow(yield* queue.get(id("a")))
+      assert.deepInclude(record, { state: "succeeded", attempt: 1, lease: null, ending: succeeded("a") })
+    }),
+
+  "a claim gives what was offered": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* queue.offer(offerOf("a", { priority: 3, tenant: "t", cost: 12, placement: "p", affinity: "a1:x" }))
+      const { attempt, head, ledger, payload } = yield* claimed("a", ttl)
+      const { sequence, ...rest } = head
+      assert.deepStrictEqual(rest, {
+        ...offerOf("a").head,
+        priority: 3,
+        tenant: "t",
+        cost: 12,
+        placement: "p",
+        affinity: "a1:x"
+      })
+      assert.isTrue(Number.isSafeInteger(sequence))
+      assert.deepStrictEqual({ attempt, ledger, payload }, { attempt: 1, ledger: null, payload: offerOf("a").payload })
+    }),
+
+  "of many who claim a job at once one has it": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const claims = yield* Effect.all(Array.from({ length: 50 }, () => queue.claim(id("a"), ttl)), {
+        concurrency: "unbounded"
+      })
+      assert.strictEqual(claims.filter(Option.isSome).length, 1)
+    }),
+
+  "what nobody offered cannot be claimed, cancelled or redriven": () =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* refused("a")
+      assert.strictEqual(yield* queue.cancel(id("a")), "unknown")
+      assert.isFalse(yield* queue.redrive(id("a")))
+      assert.isFalse(yield* queue.forget(id("a")))
+      assert.isTrue(Option.isNone(yield* queue.get(id("a"))))
+    }),
+
+  "a reader is told what is there": ({ ttl }) =>
+    Effect.gen(function*() {
+      yield* offered("a", "b", "c")
+      yield* claimed("b", ttl)
+      assert.deepStrictEqual((yield* readyNow(2)).toSorted(), ["a", "c"])
+    }),
+
+  "and what changes, each job's latest at least": ({ half, ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      const ready = new Set<string>()
+      yield* offered("a")
+      yield* Effect.forkScoped(
+        Stream.runForEach(queue.heads, (changes) => Effect.sync(() => apply(ready, changes))),
+        { startImmediately: true }
+      )
+      yield* half
+      assert.deepStrictEqual([...ready], ["a"])
+      yield* offered("b", "c")
+      const { head, token } = yield* claimed("a", ttl)
+      yield* queue.cancel(id("c"))
+      yield* half
+      assert.deepStrictEqual([...ready], ["b"])
+      yield* queue.release(head.id, token)
+      yield* Effect.yieldNow
+      yield* half
+      assert.deepStrictEqual([...ready].toSorted(), ["a", "b"])
+    }),
+
+  "a claim that runs out is ready again, and its holder comes too late": ({ pass, ttl }) =>
+    Effect.gen(function*() {
+      yield* offered("a")
+      const first = yield* claimed("a", ttl)
+      yield* pass
+      assert.deepStrictEqual(yield* readyNow(1), ["a"])
+      yield* isFenced(first)
+      const second = yield* claimed("a", ttl)
+      assert.strictEqual(second.attempt, 2)
+      assert.isAbove(second.token, first.token)
+      assert.strictEqual(second.head.sequence, first.head.sequence)
+      yield* isFenced(first)
+      const queue = yield* JobQueue
+      yield* queue.settle(id("a"), second.token, succeeded("a"))
+      assert.strictEqual(yield* stateOf("a"), "succeeded")
+    }),
+
+  "a claim that is extended does not run out": ({ half, ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const { token } = yield* claimed("a", ttl)
+      for (let i = 0; i < 4; i++) {
+        yield* half
+        assert.isFalse((yield* queue.extend(id("a"), token, ttl)).cancelRequested)
+      }
+      yield* refused("a")
+      yield* queue.settle(id("a"), token, succeeded("a"))
+    }),
+
+  "a token is worth nothing for another job, or once it was used": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a", "b")
+      const a = yield* claimed("a", ttl)
+      const b = yield* claimed("b", ttl)
+      assert.notStrictEqual(a.token, b.token)
+      yield* isFenced({ ...a, token: b.token })
+      yield* queue.settle(id("a"), a.token, succeeded("a"))
+      yield* isFenced(a)
+      assert.strictEqual(yield* stateOf("b"), "claimed")
+    }),
+
+  "a job given back waits for its delay, keeps its place and its ledger": ({ pass, ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const first = yield* claimed("a", ttl)
+      yield* queue.release(id("a"), first.token, { delay: ttl, ledger: { deaths: 1 } })
+      assert.strictEqual((yield* queue.stats).delayed, 1)
+      yield* refused("a")
+      yield* isFenced(first)
+      yield* pass
+      const second = yield* claimed("a", ttl)
+      assert.deepStrictEqual(second.ledger, { deaths: 1 })
+      assert.strictEqual(second.attempt, 2)
+      assert.strictEqual(second.head.sequence, first.head.sequence)
+    }),
+
+  "a job that is to wait cannot be claimed early": () =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* queue.offer(offerOf("a", { notBefore: 8.64e14 }))
+      assert.deepStrictEqual(yield* readyNow(1), ["a"])
+      yield* refused("a")
+    }),
+
+  "a waiting job that is cancelled has ended": () =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a", "b")
+      assert.strictEqual(yield* queue.cancel(id("a")), "removed")
+      assert.strictEqual(yield* queue.cancel(id("a")), "ended")
+      yield* refused("a")
+      assert.deepStrictEqual(yield* readyNow(1), ["b"])
+      assert.strictEqual(yield* stateOf("a"), "cancelled")
+    }),
+
+  "the holder of a cancelled job is told, and may still end it as it went": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const { token } = yield* claimed("a", ttl)
+      assert.strictEqual(yield* queue.cancel(id("a")), "requested")
+      assert.isTrue((yield* queue.extend(id("a"), token, ttl)).cancelRequested)
+      yield* queue.settle(id("a"), token, succeeded("a"))
+      assert.strictEqual(yield* stateOf("a"), "succeeded")
+    }),
+
+  "a cancelled job does not come back, given back or run out": ({ pass, ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a", "b")
+      const a = yield* claimed("a", ttl)
+      yield* claimed("b", ttl)
+      yield* queue.cancel(id("a"))
+      yield* queue.cancel(id("b"))
+      yield* queue.release(id("a"), a.token)
+      yield* pass
+      assert.strictEqual(yield* stateOf("a"), "cancelled")
+      assert.strictEqual(yield* stateOf("b"), "cancelled")
+      yield* refused("b")
+    }),
+
+  "a dead job waits for a person, who puts it back as new": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const first = yield* claimed("a", ttl)
+      yield* setAside(first)
+      assert.strictEqual((yield* queue.stats).dead, 1)
+      yield* refused("a")
+      yield* isFenced(first)
+      assert.isTrue(yield* queue.redrive(id("a")))
+      assert.isFalse(yield* queue.redrive(id("a")))
+      const second = yield* claimed("a", ttl)
+      assert.deepInclude(second, { attempt: 1, ledger: null })
+      assert.isAbove(second.token, first.token)
+    }),
+
+  "jobs are listed in order, by state and tenant, in pages": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a", "b", "c", "d")
+      yield* queue.offer(offerOf("e", { tenant: "other" }))
+      yield* claimed("b", ttl)
+      const names = (records: ReadonlyArray<{ readonly head: { readonly id: string } }>) =>
+        records.map((r) => r.head.id)
+      assert.deepStrictEqual(names(yield* queue.list()), ["a", "b", "c", "d", "e"])
+      assert.deepStrictEqual(names(yield* queue.list({ states: ["claimed"] })), ["b"])
+      assert.deepStrictEqual(names(yield* queue.list({ tenant: "other" })), ["e"])
+      const page = yield* queue.list({ limit: 2 })
+      assert.deepStrictEqual(names(page), ["a", "b"])
+      const after = page.at(-1)?.head.sequence ?? Number.NaN
+      assert.deepStrictEqual(names(yield* queue.list({ after, limit: 2 })), ["c", "d"])
+      assert.deepInclude(yield* queue.stats, { waiting: 4, claimed: 1, dead: 0, ended: 0 })
+    }),
+
+  "only what has ended can be forgotten": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      assert.isFalse(yield* queue.forget(id("a")))
+      const { token } = yield* claimed("a", ttl)
+      assert.isFalse(yield* queue.forget(id("a")))
+      yield* queue.settle(id("a"), token, succeeded("a"))
+      assert.isTrue(yield* queue.forget(id("a")))
+      assert.isTrue(Option.isNone(yield* queue.get(id("a"))))
+      assert.strictEqual(yield* queue.offer(offerOf("a")), "queued")
+    })
+}
+
+/** One `describe` with a test per promise. */
+export const suite = <E>(name: string, layer: Layer.Layer<JobQueue, E>, { live = false }: SuiteOptions = {}): void => {
+  const ttl = live ? Duration.millis(300) : Duration.seconds(30)
+  const sleep = (duration: Duration.Duration) => live ? Effect.sleep(duration) : TestClock.adjust(duration)
+  const kit: Kit = { ttl, pass: sleep(Duration.times(ttl, 1.5)), half: sleep(Duration.times(ttl, 0.5)) }
+  const run = live ? it.live : it.effect
+  describe(`${name} keeps the JobQueue contract`, () => {
+    for (const [title, test] of Object.entries(tests)) {
+      run(title, () => Effect.scoped(Effect.provide(test(kit), layer, { local: true })))
+    }
+  })
+}

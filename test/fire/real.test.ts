@@ -1,0 +1,29 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { check, failureOf } from "./real/play.ts"
+import { realRows } from "./real/rows.ts"
+
+/** `FIRE_REAL_RUNS=100 FIRE_SEED=7 npx vitest …`: more of them, or those of one seed again. */
+const numRuns = Number(process.env["FIRE_REAL_RUNS"] ?? 3)
+const seed = process.env["FIRE_SEED"]
+
+describe("one client, on real sockets and processes", () => {
+  for (const row of realRows) {
+    it.live(`${row.row}: ${row.name}`, () =>
+      Effect.gen(function*() {
+        const details = yield* check(row, {
+          numRuns,
+          seed: seed === undefined ? undefined : Number(seed),
+          limitMs: 100_000
+        })
+        assert.isFalse(details.failed, failureOf(details))
+      }), { timeout: 300_000 })
+  }
+})
+
+it("every row of the table that needs a socket or a process is there", () => {
+  assert.deepStrictEqual(
+    [...new Set(realRows.map(({ row }) => row))].toSorted((one, other) => one - other),
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 19, 24, 37]
+  )
+})
