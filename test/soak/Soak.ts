@@ -143,7 +143,7 @@ const choose = Effect.fnUntraced(function*(tally: Tally.Tally, all: ReadonlyArra
   let lowest = Number.POSITIVE_INFINITY
   for (const strike of all) {
     const { struck, tried } = tally.faults.get(strike.name) ?? { struck: 0, tried: 0 }
-    const score = struck + tried / 3 + 3 * (yield* Random.next)
+    const score = struck + tried / 6 + 3 * (yield* Random.next)
     if (score < lowest) {
       lowest = score
       least = strike

@@ -2,6 +2,7 @@
 import { Fault } from "@effect-comfyui/testing"
 import * as BadFrames from "@effect-comfyui/testing/BadFrames"
 import type { ChaosProxy, Connection } from "@effect-comfyui/testing/ChaosProxyNode"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Host } from "../fire/real/Host.ts"
@@ -23,17 +24,18 @@ export interface Strike {
   readonly strike: (target: Target) => Effect.Effect<boolean>
 }
 
-/** For so long a fault waits for something to strike. */
+/** For so long a fault waits for something to strike; one that needs a node of a kind waits longer. */
 const patience = "1500 millis"
+const patienceForNodes = "4 seconds"
 
 const some = (low: number, high: number): Effect.Effect<number> => Random.nextIntBetween(low, high)
 
 /** Waits until every fault has struck as often as it may. */
-const usedUp = ({ host }: Target): Effect.Effect<boolean> =>
+const usedUp = ({ host }: Target, within: Duration.Input = patience): Effect.Effect<boolean> =>
   Effect.map(
     Effect.timeoutOption(
       Effect.repeat(Effect.delay(host.server.snapshot, "25 millis"), { until: ({ faults }) => faults === 0 }),
-      patience
+      within
     ),
     (snapshot) => snapshot._tag === "Some"
   )
@@ -44,7 +46,8 @@ type Making = (ms: number) => ReadonlyArray<Fault.FaultData>
 const faults = (
   name: string,
   make: Making,
-  then: (target: Target) => Effect.Effect<void> = () => Effect.void
+  then: (target: Target) => Effect.Effect<void> = () => Effect.void,
+  within: Duration.Input = patience
 ): Strike => ({
   name,
   needsProxy: false,
@@ -52,11 +55,14 @@ const faults = (
     Effect.gen(function*() {
       yield* target.host.server.inject(make(yield* some(20, 400)))
       yield* then(target)
-      const struck = yield* usedUp(target)
+      const struck = yield* usedUp(target, within)
       yield* target.host.server.heal
       return struck
     })
 })
+
+/** Faults on nodes, which have to come along first. */
+const onNodes = (name: string, make: Making): Strike => faults(name, make, () => Effect.void, patienceForNodes)
 
 /** Faults of which the process dies, or is of no use any more: a new one comes in its place. */
 const deadly = (name: string, make: Making, after: "dies" | "lingers"): Strike => ({
@@ -174,12 +180,12 @@ const frames: ReadonlyArray<Strike> = [
 ]
 
 const nodes: ReadonlyArray<Strike> = [
-  faults("node silent", (ms) => [Fault.onNode({}, Fault.silent(ms), twice)]),
-  faults("node raises", () => [Fault.onNode({}, Fault.raise("ValueError", "by chance"), { times: 1 })]),
-  faults("node out of memory", () => [Fault.onNode({}, Fault.outOfMemory(), { times: 1 })]),
-  faults("node sees no interrupt", () => [Fault.onNode({}, Fault.uninterruptible, twice)]),
+  onNodes("node silent", (ms) => [Fault.onNode({}, Fault.silent(ms), twice)]),
+  onNodes("node raises", () => [Fault.onNode({}, Fault.raise("ValueError", "by chance"), { times: 1 })]),
+  onNodes("node out of memory", () => [Fault.onNode({}, Fault.outOfMemory(), { times: 1 })]),
+  onNodes("node sees no interrupt", () => [Fault.onNode({}, Fault.uninterruptible, twice)]),
   faults("interrupts lost", () => [Fault.loseInterrupts({ times: 1 })], ({ cancelAll }) => cancelAll),
-  faults("disk full", () => [Fault.diskFull({ times: 1 })]),
+  onNodes("disk full", () => [Fault.diskFull({ times: 1 })]),
   deadly("card poisoned, restart", () => [Fault.onNode({}, Fault.poisonGpu(), { times: 1 })], "lingers"),
   deadly("node kills process", () => [Fault.onNode({}, Fault.killProcess(), { times: 1 })], "dies"),
   deadly("node kills worker, restart", () => [Fault.onNode({}, Fault.killWorker(), { times: 1 })], "lingers")
