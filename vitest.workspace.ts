@@ -24,7 +24,9 @@ export default defineConfig({
       project("workflow", "packages/workflow"),
       project("protocol", "packages/protocol"),
       project("execution", "packages/execution"),
+      project("profiling", "packages/profiling"),
       project("client", "packages/client"),
+      project("pool", "packages/pool"),
       project("testing", "packages/testing"),
       project("examples", "examples", "tsconfig.json"),
       project("test", "test", "tsconfig.json")

@@ -1,0 +1,151 @@
+/**
+ * Every figure of the pool in one place; each is an option of the part that uses it. The reasons stand with the option.
+ */
+import * as Duration from "effect/Duration"
+
+const seconds = Duration.seconds
+const minutes = Duration.minutes
+const hours = Duration.hours
+
+/** How much may wait, and what is remembered of what ended. */
+export const queue = {
+  /** Waiting jobs in all; the next `offer` fails with `QueueFull`. */
+  maxQueued: 100_000,
+  /** Waiting jobs of one tenant. */
+  maxQueuedPerTenant: 100_000,
+  /** Ended jobs that are remembered, for idempotency and for `get`; the oldest go first … */
+  history: 10_000,
+  /** … and whatever ended longer ago than this. Dead letters stay until a person acts, up to `history` of them. */
+  historyAge: hours(24),
+  /** Events and bytes kept per ended job; previews are not. */
+  historyEvents: 200,
+  historyBytes: 64 * 1024,
+  /** How long a claim holds without being extended; extended at a third of it. */
+  lease: seconds(30)
+} as const
+
+/** Which waiting jobs are offered to the router, and in which order. */
+export const readySet = {
+  /** Candidates per offer. */
+  candidates: 64,
+  /** Tenants among which the candidates of one offer are spread. */
+  tenants: 8,
+  /** Estimated GPU time a tenant of weight 1 may use per round of deficit round robin. */
+  quantum: seconds(60),
+  /** The oldest job of the tenant at turn goes before all others once it has waited so long … */
+  forcedAfter: seconds(10),
+  /** … but only one dispatch of so many is forced: without this cap a full queue collapses to first come, first served. */
+  forcedOneIn: 16,
+  /** Accounts of tenants without a waiting job; the one unused for longest is forgotten, with its debt. */
+  accounts: 10_000
+} as const
+
+/** When a server, or one workflow on it, is avoided. */
+export const breakers = {
+  /** Failures of a workflow on a server that open the pair, of at least so many different contents … */
+  keyFailures: 3,
+  keyContents: 2,
+  /** … within this time, without a success between them. */
+  keyWindow: minutes(10),
+  /** Runs on a server that fail this fast, in a row, open the server. */
+  fastFailures: 5,
+  fastWithin: seconds(2),
+  /** First open time; doubled each time until it stayed closed as long as it was open last. */
+  open: minutes(5),
+  openCap: hours(1),
+  /** Circuits kept; the one touched longest ago is forgotten. */
+  cap: 10_000,
+  /** Share of the servers that failures alone may take out; certain faults of a server are not bound by it. */
+  ejectShare: 0.5
+} as const
+
+/** How often a job is tried again, by what ended its attempt. */
+export const failover = {
+  /** Executions in all when servers die under the job. */
+  serverDeaths: 2,
+  /** Further attempts after running out of memory, on a larger card. */
+  outOfMemory: 1,
+  /** Further attempts after somebody else interrupted the run. */
+  foreignInterrupts: 1,
+  /** Further attempts after a fault of the server that was not its death, or a node that was silent too long. */
+  serverFaults: 2,
+  /** Contents that end so many server processes are not given to another. */
+  poisonDeaths: 2,
+  /** Delay before another attempt: doubled each time, with full jitter, up to the cap. */
+  delay: seconds(1),
+  delayCap: minutes(1),
+  /** Repeated executions per job of the last `budgetWindow`, in the whole fleet, plus a fixed few. */
+  budgetShare: 0.1,
+  budgetFixed: 5,
+  budgetWindow: minutes(10)
+} as const
+
+/** What is taken for warm. */
+export const residency = {
+  /** Signatures remembered per server, those no longer resident included: what a hit can still prove. */
+  remembered: 16,
+  /** Free and total memory of a host from which on more than one workflow is expected to stay cached. */
+  roomyRamBytes: 160 * 1024 ** 3,
+  roomyFreeRamBytes: 96 * 1024 ** 3
+} as const
+
+/** How jobs are placed. */
+export const router = {
+  /** A job waits for a busy server that is warm for it, at most this share of the cold surcharge … */
+  warmWaitShare: 0.8,
+  /** … and at most so long … */
+  warmWait: seconds(60),
+  /** … and only where cold and warm runs were both seen so often. */
+  warmWaitSamples: 5,
+  /** Bounded load of the hash policy: no server above this multiple of the mean. */
+  hashLoad: 1.25
+} as const
+
+/** A second prompt on a busy server. */
+export const prefetch = {
+  /** Only if the running one is thought to end within this … */
+  endsWithin: seconds(5),
+  /** … and the next takes less than this; never paid, never beside foreign work. */
+  lastsLess: seconds(30),
+  /** Taken back when another server has been idle for so long. */
+  recallAfter: seconds(1)
+} as const
+
+/** Policy clocks: they belong to the pool, not to the client. */
+export const timeouts = {
+  /** Runs only while nothing is ahead of the job on its server. */
+  start: seconds(60),
+  /** Before a node's first sign of progress. */
+  nodeFirst: minutes(30),
+  /** Between two steps: at least this, or `nodeSteps` times the median step. */
+  nodeStep: minutes(5),
+  nodeSteps: 20,
+  /** With `nodeSamples` runs known: at least this, or `nodeP99` times the 99th percentile. */
+  nodeLearned: minutes(10),
+  nodeP99: 4,
+  nodeSamples: 5,
+  /** Nodes of paid partners. */
+  nodePaid: minutes(60),
+  /** A silent node is told of as a `Warning`. */
+  nodeWarning: minutes(5),
+  /** A cancellation that has had no effect is told of as `CancelStuck`, and asked for again each `cancelRepeat`. */
+  cancelStuck: seconds(60),
+  cancelRepeat: seconds(5),
+  /** Until a job that no known server can run fails, while some servers' capabilities are unknown. */
+  nobody: minutes(10)
+} as const
+
+/** How servers are looked after. */
+export const health = {
+  /** `probe` of a server that sends no frames; zero or none switches it off. */
+  probe: seconds(15),
+  probeTimeout: seconds(10),
+  /** Probes missed in a row after which nothing new is placed there; no run is ended by it. */
+  misses: 4,
+  /** What a server was seen to lack is believed for so long. */
+  missing: minutes(10),
+  /** Two deaths of one workflow within this time: it runs on one server at a time. */
+  deathWindow: minutes(15),
+  /** How long a run keeps what it learnt about memory needs. */
+  memoryNeeds: hours(24)
+} as const

@@ -1,0 +1,152 @@
+/** One job of a pool: what was asked for, what happened so far, and for everybody who listens the events of it. */
+import type * as EventBuffer from "@effect-comfyui/execution/EventBuffer"
+import * as EventLog from "@effect-comfyui/execution/EventLog"
+import { type Executions, isTransient } from "@effect-comfyui/execution/ExecutionEvent"
+import type { BackendId, JobId, RunId } from "@effect-comfyui/execution/Ids"
+import { isJobEnding, type JobEnding, type JobEvent } from "@effect-comfyui/execution/JobEvent"
+import type * as Json from "@effect-comfyui/workflow/Json"
+import type { Workflow } from "@effect-comfyui/workflow/Workflow"
+import type { AffinityKey, ContentKey } from "@effect-comfyui/workflow/WorkflowKey"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type * as Failover from "./Failover.ts"
+import type { Checked } from "./JobOptions.ts"
+import type { Need } from "./Need.ts"
+
+/** Events of a job as a buffer holds them: progress and previews of its attempts are conflated. */
+export const ofJob: EventBuffer.Kind<JobEvent> = {
+  ofRun: (event) => event._tag === "Attempt" ? event.event : undefined,
+  gap: (event, next) => ({
+    _tag: "Attempt",
+    jobId: next.jobId,
+    sequence: next.sequence,
+    at: next.at,
+    number: next._tag === "Attempt" ? next.number : 1,
+    event
+  }),
+  isEnding: isJobEnding
+}
+
+/** Where a job stands. */
+export type Status =
+  | { readonly _tag: "Queued" }
+  | { readonly _tag: "Running"; readonly server: BackendId; readonly attempt: number }
+  | { readonly _tag: "Ended"; readonly ending: JobEnding }
+
+/** One attempt, for people. `endedAs` is null while it runs. */
+export interface AttemptRecord {
+  readonly number: number
+  readonly runId: RunId
+  readonly server: BackendId
+  /** Epoch milliseconds. */
+  readonly startedAt: number
+  readonly why: Readonly<Record<string, string | number | boolean>>
+  endedAs: string | null
+  endedAt: number | null
+}
+
+/** Owned and updated in place by its pool. */
+export interface Entry {
+  readonly id: JobId
+  readonly workflow: Workflow
+  readonly options: Checked
+  readonly need: Need
+  readonly affinity: AffinityKey
+  readonly content: ContentKey | null
+  /** Epoch milliseconds. */
+  readonly submittedAt: number
+  /** Monotonic milliseconds; infinity without one. */
+  readonly deadlineAt: number
+  readonly log: EventLog.EventLog<JobEvent>
+  readonly ended: Deferred.Deferred<JobEnding>
+  readonly attempts: Array<AttemptRecord>
+  ledger: Failover.Ledger
+  executions: Executions
+  sequence: number
+  cancelAsked: boolean
+  ending: JobEnding | undefined
+}
+
+export interface Make {
+  readonly id: JobId
+  readonly workflow: Workflow
+  readonly options: Checked
+  readonly need: Need
+  readonly affinity: AffinityKey
+  readonly content: ContentKey | null
+  readonly submittedAt: number
+  readonly deadlineAt: number
+  readonly ledger: Failover.Ledger
+  /** Lifecycle events kept for late subscribers. */
+  readonly replay: number
+}
+
+export const make = ({ replay, ...given }: Make): Entry => ({
+  ...given,
+  log: EventLog.make(ofJob, replay),
+  ended: Deferred.makeUnsafe(),
+  attempts: [],
+  executions: { atLeast: 0, atMost: 0 },
+  sequence: -1,
+  cancelAsked: false,
+  ending: undefined
+})
+
+/** An event but for what all events of a job have. */
+export type Told = JobEvent extends infer Event
+  ? Event extends JobEvent ? Omit<Event, "jobId" | "sequence" | "at"> : never
+  : never
+
+const isPassing = (told: Told): boolean => told._tag === "Attempt" && isTransient(told.event)
+
+/** Gives the events their place, and everybody the events; nothing after the ending. */
+export const tell = (entry: Entry, told: ReadonlyArray<Told>, at: number): ReadonlyArray<JobEvent> => {
+  const events: Array<JobEvent> = []
+  for (const one of told) {
+    if (entry.ending !== undefined) break
+    // What is conflated carries the number of what came before it, so that nobody sees holes.
+    if (!isPassing(one)) entry.sequence++
+    const event: JobEvent = { ...one, jobId: entry.id, sequence: entry.sequence, at }
+    events.push(event)
+    if (isJobEnding(event)) entry.ending = event
+  }
+  EventLog.publish(entry.log, events)
+  if (entry.ending !== undefined) Deferred.doneUnsafe(entry.ended, Effect.succeed(entry.ending))
+  return events
+}
+
+export const status = ({ attempts, ending }: Entry): Status => {
+  if (ending !== undefined) return { _tag: "Ended", ending }
+  const last = attempts.at(-1)
+  return last === undefined || last.endedAs !== null
+    ? { _tag: "Queued" }
+    : { _tag: "Running", server: last.server, attempt: last.number }
+}
+
+/** A job for lists and dashboards. */
+export interface View {
+  readonly id: JobId
+  readonly status: Status["_tag"]
+  readonly tenant: string
+  readonly priority: number
+  readonly submittedAt: number
+  readonly attempts: ReadonlyArray<Readonly<AttemptRecord>>
+  readonly executions: Executions
+  readonly metadata: Json.Json
+}
+
+export const view = (entry: Entry): View => ({
+  id: entry.id,
+  status: status(entry)._tag,
+  tenant: entry.options.tenant,
+  priority: entry.options.priority,
+  submittedAt: entry.submittedAt,
+  attempts: entry.attempts.map((attempt) => ({ ...attempt })),
+  executions: entry.executions,
+  metadata: entry.options.metadata
+})
+
+/** All events of a job from its beginning, for any number of subscribers. */
+export const events = (entry: Entry, options?: Partial<EventBuffer.Options>): Stream.Stream<JobEvent> =>
+  EventLog.events(entry.log, options)

@@ -1,0 +1,159 @@
+/** What one job may ask for, checked once: everything behind it takes the checked form. */
+import type { Attachment } from "@effect-comfyui/execution/Files"
+import type { BackendId, JobId } from "@effect-comfyui/execution/Ids"
+import { PoolError } from "@effect-comfyui/execution/PoolError"
+import type * as Json from "@effect-comfyui/workflow/Json"
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+
+/** What a server must have to get the job. */
+export interface Requires {
+  /** All of these tags. */
+  readonly tags?: ReadonlyArray<string>
+  /** At least so much VRAM in all, bytes. */
+  readonly vramBytes?: number
+  /** Node classes beyond those of the workflow. */
+  readonly classes?: ReadonlyArray<string>
+  /** Model files beyond those that the workflow names. */
+  readonly models?: ReadonlyArray<string>
+}
+
+/** The job's own limits, each in the place of the pool's. `Duration.infinity` switches one off. */
+export interface Timeouts {
+  /** From submit until an attempt is placed. Default: none. */
+  readonly queue?: Duration.Input
+  /** From acceptance until the first node, while nothing is ahead on that server. Default 60 s. */
+  readonly start?: Duration.Input
+  /** Without a sign of a node. Default: see `Defaults`. */
+  readonly nodeIdle?: Duration.Input
+  /** Of one attempt. Default: none. */
+  readonly total?: Duration.Input
+}
+
+/** How a job is to be run. Everything has a default. */
+export interface JobOptions<Metadata extends Json.Json = Json.Json> {
+  /** The caller's name for it. Default: a fresh UUID. */
+  readonly id?: JobId
+  /** Higher goes first; any finite number. Default 0. */
+  readonly priority?: number
+  /** Who pays: tenants share the servers fairly. Default `""`. */
+  readonly tenant?: string
+  /** Ends the job this long after submit, wherever it is then. Default: none. */
+  readonly deadline?: Duration.Input
+  /** Taken where nothing speaks against them. */
+  readonly prefer?: ReadonlyArray<BackendId>
+  /** Never taken. */
+  readonly exclude?: ReadonlyArray<BackendId>
+  readonly requires?: Requires
+  /** The same key with the same content is the same job; with another content a typed conflict. */
+  readonly idempotencyKey?: string
+  readonly timeouts?: Timeouts
+  /** The caller's own, given back with the job; JSON. */
+  readonly metadata?: Metadata
+  /**
+   * A POST without an answer: `verify` (default) asks until it is known and then fails over or goes to the dead letters;
+   * `retry` runs it again, perhaps twice in all; `fail` ends the job at once.
+   */
+  readonly onAmbiguity?: "verify" | "retry" | "fail"
+  /** Brought to the server that was chosen, again when the job moves. */
+  readonly attachments?: ReadonlyArray<Attachment>
+  /** At most one execution ever. Default: whether a class of the workflow calls a paid partner. */
+  readonly paid?: boolean
+  /** Run what is left where the server refuses some outputs. Default false. */
+  readonly acceptPartial?: boolean
+}
+
+/** Limits in milliseconds; undefined where the pool's own counts. */
+export interface Limits {
+  readonly queueMs: number | undefined
+  readonly startMs: number | undefined
+  readonly nodeIdleMs: number | undefined
+  readonly totalMs: number | undefined
+  readonly deadlineMs: number | undefined
+}
+
+/** Options that were checked, with their defaults. */
+export interface Checked {
+  readonly id: JobId | undefined
+  readonly priority: number
+  readonly tenant: string
+  readonly prefer: ReadonlyArray<BackendId>
+  readonly exclude: ReadonlyArray<BackendId>
+  readonly requires: Required<Requires>
+  readonly idempotencyKey: string | undefined
+  readonly limits: Limits
+  readonly metadata: Json.Json
+  readonly onAmbiguity: "verify" | "retry" | "fail"
+  readonly attachments: ReadonlyArray<Attachment>
+  readonly paid: boolean | undefined
+  readonly acceptPartial: boolean
+}
+
+const maxText = 512
+const maxList = 10_000
+
+/** Checks options; every problem is told, not only the first. */
+export const check = (options: JobOptions): Result.Result<Checked, PoolError> => {
+  const problems: Array<string> = []
+  const wrong = (condition: boolean, problem: string): void => {
+    if (condition) problems.push(problem)
+  }
+  const text = (name: string, value: string | undefined): void => {
+    wrong(value !== undefined && value.length > maxText, `${name}: longer than ${maxText} characters`)
+  }
+  const list = (name: string, value: ReadonlyArray<unknown> | undefined): void => {
+    wrong(value !== undefined && value.length > maxList, `${name}: more than ${maxList} entries`)
+  }
+  const ms = (name: string, value: Duration.Input | undefined): number | undefined => {
+    if (value === undefined) return undefined
+    const duration = Duration.fromInput(value)
+    const millis = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
+    wrong(!(millis > 0), `${name}: ${String(value)} is no time to wait`)
+    return millis
+  }
+  const { deadline, id, idempotencyKey, priority = 0, requires = {}, tenant = "", timeouts = {} } = options
+  wrong(!Number.isFinite(priority), `priority: ${priority} is no number`)
+  wrong(id !== undefined && (id.length === 0 || id.length > 200), "id: not 1 to 200 characters")
+  text("tenant", tenant)
+  text("idempotencyKey", idempotencyKey)
+  wrong(idempotencyKey === "", "idempotencyKey: empty")
+  wrong(requires.vramBytes !== undefined && !(requires.vramBytes >= 0), `requires.vramBytes: ${requires.vramBytes}`)
+  list("prefer", options.prefer)
+  list("exclude", options.exclude)
+  list("requires.tags", requires.tags)
+  list("requires.classes", requires.classes)
+  list("requires.models", requires.models)
+  list("attachments", options.attachments)
+  const limits: Limits = {
+    queueMs: ms("timeouts.queue", timeouts.queue),
+    startMs: ms("timeouts.start", timeouts.start),
+    nodeIdleMs: ms("timeouts.nodeIdle", timeouts.nodeIdle),
+    totalMs: ms("timeouts.total", timeouts.total),
+    deadlineMs: ms("deadline", deadline)
+  }
+  if (problems.length > 0) {
+    return Result.fail(
+      new PoolError({ reason: { _tag: "InvalidOptions", option: "options", problem: problems.join("; ") } })
+    )
+  }
+  return Result.succeed({
+    id,
+    priority,
+    tenant,
+    prefer: options.prefer ?? [],
+    exclude: options.exclude ?? [],
+    requires: {
+      tags: requires.tags ?? [],
+      vramBytes: requires.vramBytes ?? 0,
+      classes: requires.classes ?? [],
+      models: requires.models ?? []
+    },
+    idempotencyKey,
+    limits,
+    metadata: options.metadata ?? null,
+    onAmbiguity: options.onAmbiguity ?? "verify",
+    attachments: options.attachments ?? [],
+    paid: options.paid,
+    acceptPartial: options.acceptPartial ?? false
+  })
+}

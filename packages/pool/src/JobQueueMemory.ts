@@ -1,0 +1,271 @@
+/** The queue in this process: nothing survives its end. Claims are fenced as in every other layer. */
+import type { JobId } from "@effect-comfyui/execution/Ids"
+import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
+import { PoolError } from "@effect-comfyui/execution/PoolError"
+import type { Json } from "@effect-comfyui/workflow/Json"
+import type { Clock } from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Defaults from "./Defaults.ts"
+import * as Announcer from "./internal/announcer.ts"
+import { earliest, type Entry, expired, hasEnded, held, holds, stateOf } from "./internal/leases.ts"
+import type { JobHead } from "./JobHead.ts"
+import { type Cancelled, type Claim, type Filter, JobQueue, type JobRecord, type Offer } from "./JobQueue.ts"
+
+/** Limits of a queue in memory. */
+export interface Options {
+  /** Waiting jobs; at it `offer` fails with `QueueFull`. Default 100,000. */
+  readonly maxQueued?: number
+  /** Ended jobs that are remembered, default 10,000, and for how long, default 24 h; the oldest go first. */
+  readonly history?: number
+  readonly historyAge?: Duration.Input
+}
+
+const fail = (reason: PoolError["reason"]): Effect.Effect<never, PoolError> => Effect.fail(new PoolError({ reason }))
+
+const lost = (jobId: JobId, token: number) => fail({ _tag: "LeaseLost", jobId, token })
+
+const stateOfEnding = (ending: JobEnding) => {
+  switch (ending._tag) {
+    case "JobSucceeded":
+      return "succeeded"
+    case "JobFailed":
+      return "failed"
+    case "JobCancelled":
+      return "cancelled"
+    case "DeadLettered":
+      return "dead"
+  }
+}
+
+const recordOf = ({ head, held, queuedAfter }: Entry, opened: number): JobRecord => ({
+  head,
+  state: held?.state ?? "waiting",
+  attempt: held?.attempt ?? 0,
+  queuedAt: opened + queuedAfter,
+  lease: held?.state === "claimed" ? { token: held.token, expiresAt: held.expiresAt } : null,
+  cancelRequested: held?.cancelRequested ?? false,
+  ending: held?.ending ?? null,
+  endedAt: held?.endedAt ?? null
+})
+
+const make = Effect.fnUntraced(function*(options: Options = {}) {
+  const maxQueued = options.maxQueued ?? Defaults.queue.maxQueued
+  const maxHistory = options.history ?? Defaults.queue.history
+  const historyAge = Duration.toMillis(options.historyAge ?? Defaults.queue.historyAge)
+  const clock: Clock = yield* Effect.clockWith(Effect.succeed)
+  const now = () => clock.currentTimeMillisUnsafe()
+  const opened = now()
+
+  /** All jobs, in order of arrival. */
+  const jobs = new Map<JobId, Entry>()
+  const claimed = new Map<JobId, Entry>()
+  /** Ended and dead ones. */
+  const ended = new Map<JobId, Entry>()
+  /** The same in the order of their ending, from `oldest` on: taking the first out of a map again and again is slow. */
+  let endings: Array<{ readonly entry: Entry; readonly at: number }> = []
+  let oldest = 0
+  let sequence = 0
+  let tokens = 0
+
+  const waiting = () => jobs.size - claimed.size - ended.size
+  const announcer = yield* Announcer.make(function*() {
+    for (const entry of jobs.values()) if (stateOf(entry) === "waiting") yield entry.head
+  })
+
+  const forgetOld = (at: number) => {
+    for (let next = endings[oldest]; next !== undefined; next = endings[++oldest]) {
+      const { entry } = next
+      const { id } = entry.head
+      // It was put back or forgotten since, or has ended anew.
+      if (ended.get(id) !== entry || entry.held?.endedAt !== next.at) continue
+      const old = stateOf(entry) !== "dead" && next.at + historyAge <= at
+      if (ended.size <= maxHistory && !old) break
+      ended.delete(id)
+      jobs.delete(id)
+    }
+    if (oldest > 1_000 && oldest * 2 > endings.length) {
+      endings = endings.slice(oldest)
+      oldest = 0
+    }
+  }
+
+  const end = (entry: Entry, state: JobRecord["state"], ending: JobEnding | null, at: number) => {
+    const of = held(entry)
+    claimed.delete(entry.head.id)
+    Object.assign(of, { state, ending, endedAt: at })
+    ended.set(entry.head.id, entry)
+    endings.push({ entry, at })
+    forgetOld(at)
+  }
+
+  const ready = (entry: Entry, head: JobHead) => {
+    claimed.delete(head.id)
+    held(entry).state = "waiting"
+    entry.head = head
+    announcer.ready(head)
+  }
+
+  const expire = (at: number) => {
+    for (const entry of expired(claimed, at)) {
+      if (entry.held?.cancelRequested === true) end(entry, "cancelled", null, at)
+      else ready(entry, entry.head)
+    }
+  }
+
+  const watch = yield* Announcer.alarm(
+    () => earliest(claimed),
+    () => expire(now()),
+    clock
+  )
+
+  const offer = ({ fingerprint, head, payload }: Offer) =>
+    Effect.suspend(() => {
+      const known = jobs.get(head.id)
+      if (known !== undefined) {
+        return known.fingerprint === fingerprint
+          ? Effect.succeed("duplicate" as const)
+          : fail({ _tag: "IdempotencyConflict", key: head.id, jobId: head.id })
+      }
+      if (waiting() >= maxQueued) {
+        return fail({ _tag: "QueueFull", tenant: null, limit: maxQueued, retryAfterMs: 1000 })
+      }
+      const { affinity, cost, id, notBefore, placement, priority, tenant } = head
+      // Whole numbers stand in the object itself: 32 bytes less per waiting job.
+      const whole = {
+        id,
+        priority,
+        tenant,
+        affinity,
+        placement,
+        cost: Math.round(cost),
+        notBefore,
+        sequence: sequence++
+      }
+      jobs.set(id, { head: whole, payload, fingerprint, queuedAfter: now() - opened, held: undefined })
+      announcer.ready(whole)
+      return Effect.succeed("queued" as const)
+    })
+
+  const claim = (id: JobId, ttl: Duration.Input) =>
+    Effect.sync((): Option.Option<Claim> => {
+      const at = now()
+      const entry = jobs.get(id)
+      // The alarm may not have rung yet.
+      if (entry !== undefined && stateOf(entry) === "claimed" && (entry.held?.expiresAt ?? 0) <= at) expire(at)
+      if (entry === undefined || stateOf(entry) !== "waiting" || entry.head.notBefore > at) return Option.none()
+      const of = held(entry)
+      of.state = "claimed"
+      of.token = ++tokens
+      of.attempt++
+      of.expiresAt = at + Duration.toMillis(ttl)
+      claimed.set(id, entry)
+      announcer.gone(id)
+      watch.wake(of.expiresAt)
+      const { head, payload } = entry
+      return Option.some({ head, token: of.token, attempt: of.attempt, payload, ledger: of.ledger })
+    })
+
+  /** Does what only the holder may do. */
+  const fenced = <A>(id: JobId, token: number, act: (entry: Entry, at: number) => A) =>
+    Effect.suspend(() => {
+      const at = now()
+      const entry = jobs.get(id)
+      return holds(entry, token, at) ? Effect.succeed(act(entry, at)) : lost(id, token)
+    })
+
+  const extend = (id: JobId, token: number, ttl: Duration.Input) =>
+    fenced(id, token, (entry, at) => {
+      const of = held(entry)
+      of.expiresAt = at + Duration.toMillis(ttl)
+      watch.wake(of.expiresAt)
+      return { cancelRequested: of.cancelRequested }
+    })
+
+  const settle = (id: JobId, token: number, ending: JobEnding) =>
+    fenced(id, token, (entry, at) => end(entry, stateOfEnding(ending), ending, at))
+
+  const release = (
+    id: JobId,
+    token: number,
+    { delay = 0, ledger }: { readonly delay?: Duration.Input; readonly ledger?: Json } = {}
+  ) =>
+    fenced(id, token, (entry, at) => {
+      const of = held(entry)
+      if (of.cancelRequested) return end(entry, "cancelled", null, at)
+      if (ledger !== undefined) of.ledger = ledger
+      const delayMs = Duration.toMillis(delay)
+      ready(entry, { ...entry.head, notBefore: delayMs > 0 ? at + delayMs : 0 })
+    })
+
+  const cancel = (id: JobId) =>
+    Effect.sync((): Cancelled => {
+      const entry = jobs.get(id)
+      if (entry === undefined) return "unknown"
+      const state = stateOf(entry)
+      if (hasEnded(state)) return "ended"
+      if (state === "claimed") {
+        held(entry).cancelRequested = true
+        return "requested"
+      }
+      end(entry, "cancelled", null, now())
+      announcer.gone(id)
+      return "removed"
+    })
+
+  const redrive = (id: JobId) =>
+    Effect.sync(() => {
+      const entry = ended.get(id)
+      if (entry === undefined || stateOf(entry) !== "dead") return false
+      ended.delete(id)
+      Object.assign(held(entry), { attempt: 0, ledger: null, ending: null, endedAt: null, cancelRequested: false })
+      ready(entry, { ...entry.head, notBefore: 0 })
+      return true
+    })
+
+  const list = ({ after = -1, limit = 100, states, tenant }: Filter = {}) =>
+    Effect.sync(() => {
+      const found: Array<JobRecord> = []
+      const most = Math.min(Math.max(Math.trunc(limit), 0), 1000)
+      for (const entry of jobs.values()) {
+        if (found.length >= most) break
+        const fits = entry.head.sequence > after && (tenant === undefined || entry.head.tenant === tenant) &&
+          (states === undefined || states.includes(stateOf(entry)))
+        if (fits) found.push(recordOf(entry, opened))
+      }
+      return found
+    })
+
+  const stats = Effect.sync(() => {
+    const at = now()
+    let dead = 0
+    let delayed = 0
+    for (const entry of ended.values()) if (stateOf(entry) === "dead") dead++
+    for (const entry of jobs.values()) if (entry.head.notBefore > at && stateOf(entry) === "waiting") delayed++
+    return { waiting: waiting(), delayed, claimed: claimed.size, dead, ended: ended.size - dead }
+  })
+
+  return JobQueue.of({
+    offer,
+    heads: announcer.heads,
+    claim,
+    extend,
+    settle,
+    release,
+    cancel,
+    deadLetter: settle,
+    redrive,
+    get: (id) => Effect.sync(() => Option.map(Option.fromNullishOr(jobs.get(id)), (entry) => recordOf(entry, opened))),
+    list,
+    stats,
+    forget: (id) => Effect.sync(() => ended.delete(id) && jobs.delete(id))
+  })
+})
+
+/** A queue of its own per build, with these limits. */
+export const layerMemoryWith = (options: Options): Layer.Layer<JobQueue> => Layer.effect(JobQueue, make(options))
+
+/** A queue in memory: 100,000 waiting jobs, 10,000 ended ones for 24 h. */
+export const layerMemory: Layer.Layer<JobQueue> = layerMemoryWith({})

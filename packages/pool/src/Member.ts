@@ -1,0 +1,170 @@
+/**
+ * One server of a pool as the pool sees it: whether it may get a job now, and why not. Pure: what its backend reports and
+ * what the pool does with it goes in, events for whoever listens come out.
+ */
+import type { Backend, BackendEvent, Capabilities } from "@effect-comfyui/execution/Backend"
+import type { BackendId, JobId, RunId } from "@effect-comfyui/execution/Ids"
+import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
+import type { Offered } from "./Need.ts"
+import type { ServerEvent } from "./PoolEvent.ts"
+
+/** What somebody says of a server who adds it. */
+export interface Facts {
+  readonly id: BackendId
+  readonly tags: ReadonlySet<string>
+  /** Of two servers that are equal otherwise, the heavier one is taken. Default 1. */
+  readonly weight: number
+  /** VRAM of its card, bytes, where somebody knows it. */
+  readonly vramBytes: number | undefined
+}
+
+/** A run of this pool on the server. `fenced`: it was given up here, and until it ends the server stays taken. */
+export interface Held {
+  readonly jobId: JobId
+  readonly key: AffinityKey
+  readonly since: number
+  fenced: boolean
+}
+
+/** Owned and updated in place by the pool. Times are monotonic milliseconds. */
+export interface Member {
+  readonly facts: Facts
+  readonly addedAt: number
+  backend: Backend | undefined
+  paused: boolean
+  draining: boolean
+  /** Its socket is up, or it works by asking and answered last. */
+  connected: boolean
+  /** Probes missed in a row. */
+  misses: number
+  /** The last sign of life: a frame, an answer, an event of a run. */
+  aliveAt: number
+  epoch: number
+  load: { readonly running: number; readonly waiting: number; readonly foreign: number }
+  capabilities: Capabilities | undefined
+  readonly runs: Map<RunId, Held>
+}
+
+export const make = (facts: Facts, now: number): Member => ({
+  facts,
+  addedAt: now,
+  backend: undefined,
+  paused: false,
+  draining: false,
+  connected: false,
+  misses: 0,
+  aliveAt: now,
+  epoch: 0,
+  load: { running: 0, waiting: 0, foreign: 0 },
+  capabilities: undefined,
+  runs: new Map()
+})
+
+/** How it stands, in one word for people. */
+export type Status = "connecting" | "ready" | "busy" | "fenced" | "foreign" | "paused" | "draining" | "unreachable"
+
+export const status = (member: Member, misses: number): Status => {
+  if (member.draining) return "draining"
+  if (member.paused) return "paused"
+  if (member.backend === undefined) return "connecting"
+  if (member.misses >= misses) return "unreachable"
+  if (member.runs.size > 0) return [...member.runs.values()].every(({ fenced }) => fenced) ? "fenced" : "busy"
+  return member.load.foreign > 0 ? "foreign" : "ready"
+}
+
+/** What jobs are held against. */
+export const offered = ({ capabilities, facts }: Member): Offered => ({
+  id: facts.id,
+  tags: facts.tags,
+  vramBytes: facts.vramBytes,
+  capabilities
+})
+
+/** A member for people and dashboards. */
+export interface View {
+  readonly id: BackendId
+  readonly tags: ReadonlyArray<string>
+  readonly weight: number
+  readonly status: Status
+  readonly connected: boolean
+  readonly epoch: number
+  readonly version: string | null
+  /** Jobs of this pool that run there, fenced ones too. */
+  readonly jobs: ReadonlyArray<JobId>
+  /** Prompts of others. */
+  readonly foreign: number
+}
+
+export const view = (member: Member, misses: number): View => ({
+  id: member.facts.id,
+  tags: [...member.facts.tags],
+  weight: member.facts.weight,
+  status: status(member, misses),
+  connected: member.connected,
+  epoch: member.epoch,
+  version: member.capabilities?.version ?? null,
+  jobs: [...member.runs.values()].map(({ jobId }) => jobId),
+  foreign: member.load.foreign
+})
+
+/** An event about this server, but for its name and time. */
+export type Told = ServerEvent extends infer Event ? Event extends ServerEvent ? Omit<Event, "server" | "at"> : never
+  : never
+
+/** What the backend reported; the second part says whether its capabilities are to be read again. */
+export const reported = (
+  member: Member,
+  event: BackendEvent,
+  now: number
+): readonly [told: ReadonlyArray<Told>, refresh: boolean] => {
+  member.aliveAt = now
+  switch (event._tag) {
+    case "Connected":
+      member.connected = true
+      member.misses = 0
+      member.epoch = event.epoch
+      return [[{ _tag: "ServerConnected", epoch: event.epoch }], member.capabilities?.epoch !== event.epoch]
+    case "Disconnected":
+      member.connected = false
+      return [[{ _tag: "ServerDisconnected", reason: event.reason }], false]
+    case "Restarted":
+      member.epoch = event.epoch
+      member.load = { running: 0, waiting: 0, foreign: 0 }
+      return [[{ _tag: "ServerRestarted", epoch: event.epoch }], true]
+    case "Load": {
+      const { foreign, running, waiting } = event
+      const before = member.load
+      member.load = { running, waiting, foreign }
+      const same = before.foreign === foreign && before.running === running && before.waiting === waiting
+      return [same ? [] : [{ _tag: "ServerLoad", running, waiting, foreign }], false]
+    }
+    case "CapabilitiesChanged":
+      return [[], true]
+    case "MemoryFreed":
+      return [[], false]
+    case "Message":
+      return [[{ _tag: "ServerMessage", type: event.type, data: event.data }], false]
+  }
+}
+
+/** A probe was answered (by how many prompts wait or run there), or not. `limit`: misses that take it out. */
+export const probed = (
+  member: Member,
+  answer: { readonly queueRemaining: number } | { readonly cause: string },
+  limit: number,
+  now: number
+): ReadonlyArray<Told> => {
+  if ("cause" in answer) {
+    member.misses++
+    return member.misses === limit ? [{ _tag: "ServerHealth", healthy: false, cause: answer.cause }] : []
+  }
+  const wasOut = member.misses >= limit
+  member.misses = 0
+  member.aliveAt = now
+  // Without a socket nobody else says that others use the server.
+  if (!member.connected) {
+    const foreign = Math.max(0, answer.queueRemaining - member.runs.size)
+    member.load = { running: Math.min(1, answer.queueRemaining), waiting: 0, foreign }
+  }
+  return wasOut ? [{ _tag: "ServerHealth", healthy: true, cause: "it answers again" }] : []
+}

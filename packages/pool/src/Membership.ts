@@ -1,0 +1,135 @@
+/** The servers of a pool, as they come and go. Each lives in a scope of its own: what is taken out is closed. */
+import type { BackendId } from "@effect-comfyui/execution/Ids"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as PubSub from "effect/PubSub"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Breakers from "./Breakers.ts"
+import * as Defaults from "./Defaults.ts"
+import * as Fleet from "./Fleet.ts"
+import { readTime } from "./internal/time.ts"
+import * as Member from "./Member.ts"
+import * as Servers from "./Servers.ts"
+
+/** What can be done with servers while the pool runs. */
+export interface Shape {
+  /** False: there is a server of this name. */
+  readonly add: (spec: Servers.ServerSpec) => Effect.Effect<boolean>
+  /** Its run is ended and tried elsewhere; false: there is none. Drain first to let it finish. */
+  readonly remove: (id: BackendId) => Effect.Effect<boolean>
+  /** Nothing new is placed there; done when it is idle. */
+  readonly drain: (id: BackendId) => Effect.Effect<void>
+  readonly pause: (id: BackendId) => Effect.Effect<void>
+  readonly resume: (id: BackendId) => Effect.Effect<void>
+  /** Closes its breakers, or those of all. */
+  readonly unblock: (id?: BackendId) => Effect.Effect<void>
+  readonly get: Effect.Effect<ReadonlyArray<Member.View>>
+  /** The servers now, and whenever something changed; the latest wins. */
+  readonly changes: Stream.Stream<ReadonlyArray<Member.View>>
+}
+
+/** What membership changes and wakes, and how servers are looked after. */
+export interface Options extends Servers.Watcher, Servers.Options {}
+
+/** The members of the pool whose scope this is. */
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Shape, never, Scope.Scope> {
+  const { fleet, notice, wake } = options
+  const clock = yield* Clock.Clock
+  const scope = yield* Effect.scope
+  const versions = yield* PubSub.sliding<number>(1)
+  const scopes = new Map<BackendId, Scope.Closeable>()
+  let version = 0
+  const now = () => readTime(clock).now
+
+  const tell: Servers.Watcher["tell"] = (server, told) => {
+    if (told.length === 0) return
+    options.tell(server, told)
+    PubSub.publishUnsafe(versions, ++version)
+  }
+  const watcher: Servers.Watcher = { ...options, tell }
+
+  const resized = () => notice(Breakers.step(fleet.breakers, { _tag: "Fleet", servers: fleet.members.size }, now()))
+
+  const add = (spec: Servers.ServerSpec) =>
+    Effect.gen(function*() {
+      if (fleet.members.has(spec.id)) return false
+      const tags = new Set(spec.tags)
+      const member = Member.make({ id: spec.id, tags, weight: spec.weight ?? 1, vramBytes: spec.vramBytes }, now())
+      fleet.members.set(spec.id, member)
+      resized()
+      const own = yield* Scope.fork(scope)
+      scopes.set(spec.id, own)
+      tell(spec.id, [{ _tag: "ServerAdded", tags: [...tags] }])
+      yield* Scope.provide(
+        Servers.watch(spec, member, watcher, options),
+        own
+      )
+      return true
+    })
+
+  const ofMember = (id: BackendId, change: (member: Member.Member) => ReadonlyArray<Member.Told>) =>
+    Effect.sync(() => {
+      const member = fleet.members.get(id)
+      if (member === undefined) return
+      tell(id, change(member))
+      wake()
+    })
+
+  const drain = (id: BackendId) =>
+    Effect.gen(function*() {
+      yield* ofMember(id, (member) => {
+        member.draining = true
+        return [{ _tag: "ServerDraining" }]
+      })
+      while ((fleet.members.get(id)?.runs.size ?? 0) > 0) yield* Effect.sleep("100 millis")
+      yield* ofMember(id, () => [{ _tag: "ServerDrained" }])
+    })
+
+  const remove = (id: BackendId) =>
+    Effect.gen(function*() {
+      if (!fleet.members.has(id)) return false
+      const own = scopes.get(id)
+      scopes.delete(id)
+      const gone = Fleet.remove(fleet, id, now())
+      // Its client closes, and with it the run that is open there: that job goes elsewhere.
+      if (own !== undefined) yield* Scope.close(own, Exit.void)
+      notice(gone)
+      resized()
+      tell(id, [{ _tag: "ServerRemoved" }])
+      wake()
+      return true
+    })
+
+  const views = () => [...fleet.members.values()].map((member) => Member.view(member, Defaults.health.misses))
+
+  return {
+    add,
+    remove,
+    drain,
+    pause: (id) =>
+      ofMember(id, (member) => {
+        member.paused = true
+        return [{ _tag: "ServerPaused" }]
+      }),
+    resume: (id) =>
+      ofMember(id, (member) => {
+        member.paused = false
+        member.draining = false
+        return [{ _tag: "ServerResumed" }]
+      }),
+    unblock: (id) =>
+      Effect.sync(() => {
+        notice(Breakers.step(fleet.breakers, { _tag: "Reset", server: id ?? null, key: null }, now()))
+        wake()
+      }),
+    get: Effect.sync(views),
+    changes: Stream.unwrap(
+      Effect.map(
+        PubSub.subscribe(versions),
+        (later) => Stream.map(Stream.concat(Stream.succeed(version), Stream.fromSubscription(later)), views)
+      )
+    )
+  }
+})

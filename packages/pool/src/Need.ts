@@ -1,0 +1,82 @@
+/** What a job asks of the server that runs it, and whether a server has it: facts about pairs, not failures. */
+import type { Capabilities } from "@effect-comfyui/execution/Backend"
+import type { BackendId } from "@effect-comfyui/execution/Ids"
+import type * as Workflow from "@effect-comfyui/workflow/Workflow"
+import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
+import type { Checked } from "./JobOptions.ts"
+
+/** A model file that an input of a class names: `class/input`, as {@link Capabilities.files} has it. */
+export interface NeededFile {
+  readonly input: string
+  readonly name: string
+}
+
+/** What one job asks for. Values: jobs of one placement share it. */
+export interface Need {
+  readonly exclude: ReadonlySet<BackendId>
+  readonly prefer: ReadonlySet<BackendId>
+  readonly tags: ReadonlyArray<string>
+  readonly vramBytes: number
+  readonly classes: ReadonlySet<string>
+  readonly files: ReadonlyArray<NeededFile>
+  /** Model files that options name without an input: any list may have them. */
+  readonly models: ReadonlyArray<string>
+}
+
+/** What a workflow and its options ask for. */
+export const of = (workflow: Workflow.Workflow, options: Checked): Need => {
+  const models = new Set(WorkflowKey.models(workflow))
+  const classes = new Set<string>(options.requires.classes)
+  const files: Array<NeededFile> = []
+  for (const node of Object.values(workflow.nodes)) {
+    classes.add(node.class_type)
+    for (const [name, value] of Object.entries(node.inputs)) {
+      if (typeof value === "string" && models.has(value)) {
+        files.push({ input: `${node.class_type}/${name}`, name: value })
+      }
+    }
+  }
+  return {
+    exclude: new Set(options.exclude),
+    prefer: new Set(options.prefer),
+    tags: options.requires.tags,
+    vramBytes: options.requires.vramBytes,
+    classes,
+    files,
+    models: options.requires.models
+  }
+}
+
+/** What a pool knows of a server beside its state. Unknown figures speak against nobody. */
+export interface Offered {
+  readonly id: BackendId
+  readonly tags: ReadonlySet<string>
+  readonly vramBytes: number | undefined
+  readonly capabilities: Capabilities | undefined
+}
+
+const few = (names: ReadonlyArray<string>): string =>
+  names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "")
+
+const hasModel = ({ files }: Capabilities, name: string): boolean => {
+  for (const names of files.values()) if (names.includes(name)) return true
+  return false
+}
+
+/** Why this server cannot run the job; undefined where nothing is known that speaks against it. */
+export const lacks = (need: Need, server: Offered): string | undefined => {
+  if (need.exclude.has(server.id)) return "excluded by the job"
+  const tags = need.tags.filter((tag) => !server.tags.has(tag))
+  if (tags.length > 0) return `has no tag ${few(tags)}`
+  if (server.vramBytes !== undefined && server.vramBytes < need.vramBytes) {
+    return `has ${server.vramBytes} of ${need.vramBytes} bytes of VRAM`
+  }
+  const { capabilities } = server
+  if (capabilities === undefined) return undefined
+  const classes = [...need.classes].filter((name) => !capabilities.classes.has(name))
+  if (classes.length > 0) return `has no class ${few(classes)}`
+  const files = need.files.filter(({ input, name }) => capabilities.files.get(input)?.includes(name) === false)
+  const models = need.models.filter((name) => !hasModel(capabilities, name))
+  const missing = [...files.map(({ name }) => name), ...models]
+  return missing.length > 0 ? `has no file ${few(missing)}` : undefined
+}

@@ -1,0 +1,173 @@
+/**
+ * What an attempt that ended means: for the job, for the server, for what is learnt. Pure over the cores of the pool: it
+ * says what happened to the job and what the queue is to do.
+ */
+import { ExecutionError, type Reason } from "@effect-comfyui/execution/ExecutionError"
+import type { Ending, Executions } from "@effect-comfyui/execution/ExecutionEvent"
+import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
+import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import * as Breakers from "./Breakers.ts"
+import * as Failover from "./Failover.ts"
+import type { Fleet } from "./Fleet.ts"
+import type * as Job from "./Job.ts"
+import type { Member } from "./Member.ts"
+import * as RetryBudget from "./RetryBudget.ts"
+
+/** An attempt as it was. */
+export interface Ended {
+  readonly entry: Job.Entry
+  readonly record: Job.AttemptRecord
+  readonly member: Member
+  /** The run's ending; where a clock ran out, the failure that it stands for. */
+  readonly ending: Ending
+  /** The server took the prompt, or nobody knows that it did not. */
+  readonly accepted: boolean
+  /** Its first node began. */
+  readonly began: boolean
+  /** The models had to be loaded; undefined: nobody knows. */
+  readonly cold: boolean | undefined
+  readonly ranMs: number
+  readonly paid: boolean
+  /** Another workflow ran on the server just before. */
+  readonly anotherKeyBefore: boolean
+}
+
+/** What follows for the job, as the queue is told it. */
+export type Follows =
+  | { readonly _tag: "Settle"; readonly told: JobEndingTold }
+  | { readonly _tag: "Release"; readonly delayMs: number; readonly ledger: Failover.Ledger }
+  | { readonly _tag: "DeadLetter"; readonly told: Extract<JobEndingTold, { readonly _tag: "DeadLettered" }> }
+
+/** The job's last event but for what all events have. */
+export type JobEndingTold = JobEnding extends infer Event
+  ? Event extends JobEnding ? Omit<Event, "jobId" | "sequence" | "at"> : never
+  : never
+
+/** What an attempt says: events for the job, notices for the pool, and what follows. */
+export interface Meaning {
+  readonly told: ReadonlyArray<Job.Told>
+  readonly notices: ReadonlyArray<Breakers.Notice>
+  readonly follows: Follows
+}
+
+/** What all decisions of a pool share. */
+export interface Policy {
+  readonly failover: Failover.Policy
+  readonly budget: RetryBudget.State
+}
+
+const plus = (a: Executions, b: Executions): Executions => ({
+  atLeast: a.atLeast + b.atLeast,
+  atMost: a.atMost + b.atMost
+})
+
+const executionsOf = ({ accepted, began, ending }: Ended): Executions =>
+  ending._tag === "Completed"
+    ? ending.executions
+    : { atLeast: began ? 1 : 0, atMost: accepted ? 1 : 0 }
+
+const reasonOf = (ending: Exclude<Ending, { readonly _tag: "Completed" }>): Reason =>
+  ending._tag === "Failed" ? ending.error.reason : { _tag: "Cancelled", by: ending.by }
+
+const contentOf = (entry: Job.Entry): string => entry.content ?? entry.id
+
+/** Counts the failure where it counts, and tells what is blocked by it. */
+const blame = (fleet: Fleet, ended: Ended, reason: Reason, now: number): ReadonlyArray<Breakers.Notice> => {
+  const { entry, member: { facts: { id } }, ranMs } = ended
+  const input: Breakers.Input = reason._tag === "Cancelled"
+    ? { _tag: "Neutral", server: id, key: entry.affinity }
+    : { _tag: "Failed", server: id, key: entry.affinity, content: contentOf(entry), reason: reason._tag, ranMs }
+  return Breakers.step(fleet.breakers, input, now)
+}
+
+const succeeded = (
+  fleet: Fleet,
+  ended: Ended,
+  ending: Extract<Ending, { readonly _tag: "Completed" }>,
+  now: number
+): Meaning => {
+  const { cold, entry, member: { facts: { id } }, ranMs } = ended
+  const key = entry.affinity
+  if (cold !== undefined) Estimates.step(fleet.estimates, { server: id, key, cold, executionMs: ranMs })
+  const executions = entry.executions
+  return {
+    told: [{ _tag: "AttemptEnded", number: ended.record.number, ending, verdict: "done", executions }],
+    notices: Breakers.step(fleet.breakers, { _tag: "Succeeded", server: id, key }, now),
+    follows: { _tag: "Settle", told: { _tag: "JobSucceeded", outputs: ending.outputs, executions } }
+  }
+}
+
+const verdictWord = (verdict: Failover.Verdict) =>
+  verdict._tag === "Retry" ? verdict.on : verdict._tag === "GiveUp" ? "give-up" as const : "dead-letter" as const
+
+/** Takes an attempt's end. `random`: from 0 to 1, for the delay of a retry. */
+export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, random: number): Meaning => {
+  const { ending, entry, member, record } = ended
+  entry.executions = plus(entry.executions, executionsOf(ended))
+  if (ending._tag === "Completed") return succeeded(fleet, ended, ending, now)
+  const reason = reasonOf(ending)
+  const { executions } = entry
+  const notices = [...blame(fleet, ended, reason, now)]
+  const attemptEnded = (verdict: "give-up" | "same-server" | "another-server" | "dead-letter"): Job.Told => ({
+    _tag: "AttemptEnded",
+    number: record.number,
+    ending,
+    verdict,
+    executions
+  })
+  if (entry.cancelAsked || (reason._tag === "Cancelled" && reason.by === "us")) {
+    return {
+      told: [attemptEnded("give-up")],
+      notices,
+      follows: { _tag: "Settle", told: { _tag: "JobCancelled", by: "us", executions } }
+    }
+  }
+  const error = ending._tag === "Failed"
+    ? ending.error
+    : new ExecutionError({ reason, runId: record.runId, backend: member.facts.id })
+  const attempt: Failover.Attempt = {
+    server: member.facts.id,
+    reason,
+    accepted: ended.accepted,
+    paid: ended.paid,
+    anotherKeyBefore: ended.anotherKeyBefore
+  }
+  const ledger = Failover.record(entry.ledger, attempt)
+  const verdict = Failover.decide(
+    attempt,
+    ledger,
+    { ...policy.failover, onAmbiguity: entry.options.onAmbiguity },
+    random
+  )
+  const told = [attemptEnded(verdictWord(verdict))]
+  switch (verdict._tag) {
+    case "Retry": {
+      const wait = verdict.repeats ? RetryBudget.spend(policy.budget, now) : 0
+      const delayMs = Math.ceil(Math.max(verdict.delayMs, wait))
+      if (now + delayMs >= entry.deadlineAt) {
+        return { told, notices, follows: { _tag: "Settle", told: { _tag: "JobFailed", error, executions } } }
+      }
+      return { told, notices, follows: { _tag: "Release", delayMs, ledger } }
+    }
+    case "GiveUp": {
+      if (verdict.exonerate) {
+        notices.push(
+          ...Breakers.step(fleet.breakers, { _tag: "Exonerate", key: entry.affinity, content: contentOf(entry) }, now)
+        )
+      }
+      const ofSomebody = reason._tag === "Cancelled"
+      return {
+        told,
+        notices,
+        follows: {
+          _tag: "Settle",
+          told: ofSomebody
+            ? { _tag: "JobCancelled", by: "elsewhere", executions }
+            : { _tag: "JobFailed", error, executions }
+        }
+      }
+    }
+    case "DeadLetter":
+      return { told, notices, follows: { _tag: "DeadLetter", told: { _tag: "DeadLettered", error, executions } } }
+  }
+}

@@ -1,0 +1,407 @@
+/**
+ * Many servers as one: jobs go in, each runs on the server that suits it best, and ends once, with the truth. Everything
+ * that decides is a value or a layer: the queue, the router, the breakers, what follows a failure.
+ */
+import type * as EventBuffer from "@effect-comfyui/execution/EventBuffer"
+import { ExecutionError } from "@effect-comfyui/execution/ExecutionError"
+import { BackendId, JobId, makeUuid } from "@effect-comfyui/execution/Ids"
+import type { JobEnding, JobError, JobEvent, JobSucceeded } from "@effect-comfyui/execution/JobEvent"
+import { PoolError } from "@effect-comfyui/execution/PoolError"
+import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import { sha256 } from "@effect-comfyui/workflow/Digest"
+import type * as Json from "@effect-comfyui/workflow/Json"
+import * as Workflow from "@effect-comfyui/workflow/Workflow"
+import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Breakers from "./Breakers.ts"
+import * as Defaults from "./Defaults.ts"
+import * as Failover from "./Failover.ts"
+import * as Fleet from "./Fleet.ts"
+import { readTime } from "./internal/time.ts"
+import * as Job from "./Job.ts"
+import { check, type JobOptions } from "./JobOptions.ts"
+import { JobQueue } from "./JobQueue.ts"
+import * as Jobs from "./Jobs.ts"
+import type * as Member from "./Member.ts"
+import * as Membership from "./Membership.ts"
+import * as Need from "./Need.ts"
+import type { PoolEvent } from "./PoolEvent.ts"
+import * as ReadySet from "./ReadySet.ts"
+import * as Residency from "./Residency.ts"
+import * as RetryBudget from "./RetryBudget.ts"
+import { Router } from "./Router.ts"
+import * as Scheduler from "./Scheduler.ts"
+import type * as Servers from "./Servers.ts"
+
+/** How a pool is made. Everything has a default. */
+export interface Options {
+  /** The servers at the start; others come and go with `servers.add` and `servers.remove`. */
+  readonly servers?: ReadonlyArray<Servers.ServerSpec>
+  readonly failover?: Partial<Failover.Policy>
+  readonly breakers?: Partial<Breakers.Options>
+  readonly budget?: Partial<RetryBudget.Options>
+  /** Jobs of one tenant that may wait, and that may run, at once. */
+  readonly maxQueuedPerTenant?: number
+  readonly maxRunningPerTenant?: number
+  /** Shares of tenants beside the others, 1 by default. */
+  readonly tenantWeights?: Readonly<Record<string, number>>
+  /** Between two probes of a server that says nothing; 0: none. */
+  readonly probe?: Duration.Input
+  /** What happens to running prompts when the pool closes. Default `cancel`. */
+  readonly onClose?: "cancel" | "leave"
+}
+
+/** A job in the pool. Dropping it, or interrupting what it gives, cancels nothing. */
+export interface PoolJob {
+  readonly id: JobId
+  readonly metadata: Json.Json
+  /** All events from the beginning, for any number of subscribers, now and later; they end with the job. */
+  readonly events: (options?: Partial<EventBuffer.Options>) => Stream.Stream<JobEvent>
+  /** Its success; whatever else it ends in is the failure. */
+  readonly result: Effect.Effect<JobSucceeded, JobError>
+  /** Ends it: at once while it waits, else with its run. */
+  readonly cancel: Effect.Effect<void, PoolError>
+  readonly status: Effect.Effect<Job.Status>
+  /** Where it ran, and why there: an entry per attempt. */
+  readonly why: Effect.Effect<ReadonlyArray<Readonly<Job.AttemptRecord>>>
+}
+
+/** The pool at a glance. */
+export interface Snapshot {
+  readonly servers: ReadonlyArray<Member.View>
+  readonly queued: number
+  readonly running: number
+  readonly tenants: ReturnType<typeof ReadySet.snapshot>["tenants"]
+  readonly blocked: ReturnType<typeof Breakers.snapshot>
+  readonly resident: ReturnType<typeof Residency.snapshot>
+}
+
+/** Many servers as one. */
+export interface Shape {
+  /** Returns when the job is safely in the queue. The same id, or idempotency key, with the same content: the same job. */
+  readonly submit: (workflow: Workflow.Workflow, options?: JobOptions) => Effect.Effect<PoolJob, PoolError>
+  readonly submitAll: (
+    workflows: ReadonlyArray<Workflow.Workflow>,
+    options?: JobOptions
+  ) => Effect.Effect<ReadonlyArray<PoolJob>, PoolError>
+  /** Submits on subscription; an early end of the consumer leaves the job alone. */
+  readonly run: (workflow: Workflow.Workflow, options?: JobOptions) => Stream.Stream<JobEvent, PoolError>
+  /** A job of this pool; fails for one that was never here, or was forgotten. */
+  readonly get: (id: JobId) => Effect.Effect<PoolJob, PoolError>
+  /** Open jobs, and those that ended lately, in order of arrival. */
+  readonly list: Effect.Effect<ReadonlyArray<Job.View>>
+  readonly cancel: (id: JobId) => Effect.Effect<void, PoolError>
+  /** Everything that happens from now on; a slow listener loses the oldest. */
+  readonly events: Stream.Stream<PoolEvent>
+  readonly snapshot: Effect.Effect<Snapshot>
+  readonly servers: Membership.Shape
+  /** Takes no more jobs and places none; true when all that ran has ended within the time. */
+  readonly drain: (timeout: Duration.Input) => Effect.Effect<boolean>
+}
+
+/** Many servers as one. */
+export class Pool extends Context.Service<Pool, Shape>()("@effect-comfyui/pool/Pool") {}
+
+const poolError = (reason: PoolError["reason"]): PoolError => new PoolError({ reason })
+
+/** No server: what is known of a workflow over the whole fleet. */
+const anywhere = BackendId.make("*")
+
+const eventsKept = 1_024
+const replay = 4_096
+
+const errorOf = (ending: Exclude<JobEnding, JobSucceeded>): JobError =>
+  ending._tag === "JobCancelled"
+    ? new ExecutionError({ reason: { _tag: "Cancelled", by: ending.by }, runId: null, backend: null })
+    : ending.error
+
+const resultOf = (ending: JobEnding): Effect.Effect<JobSucceeded, JobError> =>
+  ending._tag === "JobSucceeded" ? Effect.succeed(ending) : Effect.fail(errorOf(ending))
+
+/** A pool that lives as long as its scope; closing it settles every job that is open. */
+export const make = Effect.fnUntraced(function*(
+  options: Options = {}
+): Effect.fn.Return<Shape, never, Scope.Scope | JobQueue | Router> {
+  const clock = yield* Clock.Clock
+  const queue = yield* JobQueue
+  const router = yield* Router
+  const scope = yield* Effect.scope
+  const hub = yield* PubSub.sliding<PoolEvent>(eventsKept)
+  const fork = yield* FiberSet.makeRuntime()
+  const fleet = Fleet.make(options.breakers)
+  const jobs = Jobs.make()
+  const ready = ReadySet.init()
+  const perTenant = new Map<string, number>()
+  let closed = false
+  const time = () => readTime(clock)
+  for (const [tenant, weight] of Object.entries(options.tenantWeights ?? {})) ReadySet.setWeight(ready, tenant, weight)
+
+  const publish = (events: ReadonlyArray<PoolEvent>) => {
+    for (const event of events) PubSub.publishUnsafe(hub, event)
+  }
+  const tellServer = (server: BackendId, told: ReadonlyArray<Member.Told>) => {
+    if (told.length === 0) return
+    const { at } = time()
+    publish(told.map((one): PoolEvent => ({ ...one, server, at })))
+  }
+  const notice = (notices: ReadonlyArray<Breakers.Notice>) => {
+    for (const one of notices) {
+      const { at, now } = time()
+      tellServer(one.server, [
+        one._tag === "Blocked"
+          ? { _tag: "ServerBlocked", key: one.key, until: at + one.until - now, cause: one.cause }
+          : { _tag: "ServerUnblocked", key: one.key }
+      ])
+    }
+  }
+  const placements = new WeakMap<Job.Entry, string>()
+  const placementOf = (entry: Job.Entry): string => placements.get(entry) ?? ""
+  const tellJob = (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => {
+    publish(Job.tell(entry, told, time().at))
+    const { tenant } = entry.options
+    const isPlaced = told.some((one) => one._tag === "Placed") && entry.attempts.length === 1
+    if (isPlaced) perTenant.set(tenant, Math.max(0, (perTenant.get(tenant) ?? 1) - 1))
+    if (perTenant.get(tenant) === 0) perTenant.delete(tenant)
+  }
+
+  /** Ends a job that nobody runs. */
+  const endWaiting = (entry: Job.Entry, told: Job.Told) =>
+    Effect.map(queue.cancel(entry.id), (outcome) => {
+      if (outcome !== "removed" || entry.ending !== undefined) return false
+      tellJob(entry, [told])
+      Jobs.end(jobs, entry, placementOf(entry), time().now)
+      return true
+    })
+
+  const refuseHopeless = (entry: Job.Entry) => {
+    const servers = Fleet.hopeless(fleet, entry.need)
+    if (servers === undefined) return Effect.void
+    const error = poolError({ _tag: "NoEligibleServer", servers })
+    return Effect.asVoid(Effect.ignore(endWaiting(entry, { _tag: "JobFailed", error, executions: entry.executions })))
+  }
+
+  const scheduler = yield* Scheduler.make({
+    queue,
+    router,
+    fleet,
+    jobs,
+    ready,
+    policy: {
+      failover: { ...Failover.defaults, ...options.failover },
+      budget: RetryBudget.init(options.budget)
+    },
+    maxRunningPerTenant: options.maxRunningPerTenant ?? Number.POSITIVE_INFINITY,
+    onClose: options.onClose ?? "cancel",
+    tellJob,
+    tellServer: (member, told) => tellServer(member.facts.id, told),
+    notice,
+    placementOf,
+    released: refuseHopeless
+  })
+
+  yield* Effect.forkScoped(
+    Stream.runForEach(queue.heads, (changes) =>
+      Effect.sync(() => {
+        ReadySet.step(ready, changes, time())
+        scheduler.wake()
+      }))
+  )
+
+  // ── Jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const learnt = () => {
+    for (const entry of jobs.open.values()) {
+      if (!scheduler.active.has(entry.id) && Fleet.hopeless(fleet, entry.need) !== undefined) {
+        fork(refuseHopeless(entry))
+      }
+    }
+  }
+
+  /** The clocks of a job that waits: its queue limit and its deadline. */
+  const expire = Effect.fnUntraced(function*(entry: Job.Entry) {
+    const { limits } = entry.options
+    const submitted = time().now
+    const waits: ReadonlyArray<readonly [number, PoolError | ExecutionError]> = [
+      [limits.queueMs ?? Number.POSITIVE_INFINITY, poolError({ _tag: "QueueTimeout", limitMs: limits.queueMs ?? 0 })],
+      [
+        entry.deadlineAt - submitted,
+        new ExecutionError({
+          reason: { _tag: "DeadlineExceeded", deadline: entry.submittedAt + (limits.deadlineMs ?? 0) },
+          runId: null,
+          backend: null
+        })
+      ]
+    ]
+    for (const [after, error] of waits.toSorted(([a], [b]) => a - b)) {
+      if (!Number.isFinite(after)) return
+      yield* Effect.sleep(Math.ceil(Math.max(0, submitted + after - time().now)))
+      const isQueueLimit = error._tag === "PoolError"
+      if (entry.ending !== undefined || (isQueueLimit && entry.attempts.length > 0)) continue
+      if (yield* endWaiting(entry, { _tag: "JobFailed", error, executions: entry.executions })) return
+    }
+  })
+
+  const toJob = (entry: Job.Entry): PoolJob => ({
+    id: entry.id,
+    metadata: entry.options.metadata,
+    events: (wanted) => Job.events(entry, wanted),
+    result: Effect.flatMap(Deferred.await(entry.ended), resultOf),
+    cancel: cancelEntry(entry),
+    status: Effect.sync(() => Job.status(entry)),
+    why: Effect.sync(() => entry.attempts.map((attempt) => ({ ...attempt })))
+  })
+
+  const cancelEntry = (entry: Job.Entry): Effect.Effect<void, PoolError> =>
+    Effect.gen(function*() {
+      if (entry.ending !== undefined) return
+      entry.cancelAsked = true
+      const told: Job.Told = { _tag: "JobCancelled", by: "us", executions: entry.executions }
+      if (!(yield* endWaiting(entry, told))) yield* scheduler.cancel(entry)
+    })
+
+  const submit = Effect.fnUntraced(function*(
+    workflow: Workflow.Workflow,
+    wanted: JobOptions = {}
+  ): Effect.fn.Return<PoolJob, PoolError> {
+    if (closed) return yield* poolError({ _tag: "Closed" })
+    const checked = yield* Effect.fromResult(check(wanted))
+    const affinity = WorkflowKey.affinity(workflow)
+    const content = WorkflowKey.content(workflow)
+    if (Result.isFailure(affinity)) {
+      return yield* poolError({ _tag: "InvalidOptions", option: "workflow", problem: affinity.failure.message })
+    }
+    const id = checked.id ?? JobId.make(
+      checked.idempotencyKey === undefined ? yield* makeUuid : `key-${sha256(checked.idempotencyKey)}`
+    )
+    const fingerprint = Result.isSuccess(content) ? content.success : sha256(Workflow.toJson(workflow))
+    const limit = options.maxQueuedPerTenant ?? Defaults.queue.maxQueuedPerTenant
+    const { tenant } = checked
+    if ((perTenant.get(tenant) ?? 0) >= limit) {
+      return yield* poolError({ _tag: "QueueFull", tenant, limit, retryAfterMs: 1_000 })
+    }
+    const need = Need.of(workflow, checked)
+    const placement = Jobs.placementOf(need, checked.requires.classes)
+    const { at, now } = time()
+    const entry = Job.make({
+      id,
+      workflow,
+      options: checked,
+      need,
+      affinity: affinity.success,
+      content: Result.isSuccess(content) ? content.success : null,
+      submittedAt: at,
+      deadlineAt: now + (checked.limits.deadlineMs ?? Number.POSITIVE_INFINITY),
+      ledger: Failover.empty,
+      replay
+    })
+    const known = Jobs.get(jobs, id)
+    // It is known before the queue tells of it, or a claim would find nobody.
+    if (known === undefined) {
+      placements.set(entry, placement)
+      Jobs.add(jobs, entry, placement)
+    }
+    const offered = yield* queue.offer({
+      head: {
+        id,
+        priority: checked.priority,
+        tenant,
+        affinity: affinity.success,
+        placement,
+        cost: Estimates.estimate(fleet.estimates, anywhere, affinity.success).warmMs,
+        notBefore: 0
+      },
+      payload: { workflow, options: null, attachments: checked.attachments },
+      fingerprint
+    }).pipe(Effect.onError(() =>
+      Effect.sync(() => {
+        if (known === undefined) Jobs.drop(jobs, entry, placement)
+      })
+    ))
+    if (offered === "duplicate" && known !== undefined) return toJob(known)
+    perTenant.set(tenant, (perTenant.get(tenant) ?? 0) + 1)
+    tellJob(entry, [{ _tag: "Queued" }])
+    yield* refuseHopeless(entry)
+    if (checked.limits.queueMs !== undefined || checked.limits.deadlineMs !== undefined) {
+      yield* Effect.forkIn(Effect.ignore(expire(entry)), scope)
+    }
+    return toJob(entry)
+  })
+
+  const find = (id: JobId): Effect.Effect<Job.Entry, PoolError> =>
+    Effect.suspend(() => {
+      const entry = Jobs.get(jobs, id)
+      return entry === undefined
+        ? Effect.fail(poolError({ _tag: "InvalidOptions", option: "id", problem: `no job is known as ${id}` }))
+        : Effect.succeed(entry)
+    })
+
+  // ── Servers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const servers = yield* Membership.make({
+    fleet,
+    tell: tellServer,
+    notice,
+    wake: scheduler.wake,
+    learnt,
+    ...options.probe === undefined ? {} : { probe: options.probe }
+  })
+  yield* Effect.forEach(options.servers ?? [], servers.add, { discard: true })
+
+  // Whoever waits for a job is told, whatever becomes of its prompt.
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      scheduler.stop()
+      const error = poolError({ _tag: "Closed" })
+      for (const entry of [...jobs.open.values()]) {
+        tellJob(entry, [{ _tag: "JobFailed", error, executions: entry.executions }])
+        Jobs.end(jobs, entry, placementOf(entry), time().now)
+      }
+    })
+  )
+
+  const shape: Shape = {
+    submit,
+    submitAll: (workflows, wanted) => Effect.forEach(workflows, (workflow) => submit(workflow, wanted)),
+    run: (workflow, wanted) => Stream.unwrap(Effect.map(submit(workflow, wanted), (job) => job.events())),
+    get: (id) => Effect.map(find(id), toJob),
+    list: Effect.sync(() =>
+      [...[...jobs.ended.values()].map(({ entry }) => entry), ...jobs.open.values()].map(Job.view)
+    ),
+    cancel: (id) => Effect.flatMap(find(id), cancelEntry),
+    events: Stream.fromPubSub(hub),
+    snapshot: Effect.map(servers.get, (views) => ({
+      servers: views,
+      queued: ReadySet.snapshot(ready).ready + ReadySet.snapshot(ready).delayed,
+      running: scheduler.active.size,
+      tenants: ReadySet.snapshot(ready).tenants,
+      blocked: Breakers.snapshot(fleet.breakers),
+      resident: Residency.snapshot(fleet.residency)
+    })),
+    servers,
+    drain: (timeout) =>
+      Effect.suspend(() => {
+        closed = true
+        scheduler.stop()
+        const idle = Effect.repeat(Effect.delay(Effect.sync(() => scheduler.active.size), "100 millis"), {
+          until: (size) => size === 0
+        })
+        return Effect.map(Effect.timeoutOption(idle, timeout), (done) => done._tag === "Some")
+      })
+  }
+  return shape
+})
+
+/** A pool as a layer. It needs a queue and a router: `JobQueueMemory.layerMemory`, `RouterPolicies.layerCostAware`. */
+export const layer = (options: Options = {}): Layer.Layer<Pool, never, JobQueue | Router> =>
+  Layer.effect(Pool, make(options))

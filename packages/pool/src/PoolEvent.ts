@@ -1,0 +1,77 @@
+/** Everything that happens in a pool, for logs, dashboards and metrics: what its jobs do, and what its servers do. */
+import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
+import { JobEvent } from "@effect-comfyui/execution/JobEvent"
+import * as Schema from "effect/Schema"
+
+/** On every event of a server: `at` is wall time in epoch milliseconds. */
+const common = { server: BackendId, at: Schema.Finite }
+
+/** A server became a member; it may not be reachable yet. */
+export const ServerAdded = Schema.TaggedStruct("ServerAdded", { ...common, tags: Schema.Array(Schema.String) })
+/** It is no member any more: nothing of this pool runs there. */
+export const ServerRemoved = Schema.TaggedStruct("ServerRemoved", common)
+/** Its events reach us. `epoch` counts the processes seen at this address. */
+export const ServerConnected = Schema.TaggedStruct("ServerConnected", { ...common, epoch: Schema.Int })
+export const ServerDisconnected = Schema.TaggedStruct("ServerDisconnected", { ...common, reason: Schema.String })
+/** Another process answers at its address: queue, history and memory are gone. */
+export const ServerRestarted = Schema.TaggedStruct("ServerRestarted", { ...common, epoch: Schema.Int })
+/** It answers no probe, or does so again. */
+export const ServerHealth = Schema.TaggedStruct("ServerHealth", {
+  ...common,
+  healthy: Schema.Boolean,
+  cause: Schema.String
+})
+/**
+ * It gets no more jobs, or none of this affinity key, until `until` (epoch milliseconds); then one job is its trial.
+ */
+export const ServerBlocked = Schema.TaggedStruct("ServerBlocked", {
+  ...common,
+  key: Schema.NullOr(Schema.String),
+  until: Schema.Finite,
+  cause: Schema.String
+})
+export const ServerUnblocked = Schema.TaggedStruct("ServerUnblocked", { ...common, key: Schema.NullOr(Schema.String) })
+/** It finishes what runs and gets nothing new; `ServerDrained` when it is idle. */
+export const ServerDraining = Schema.TaggedStruct("ServerDraining", common)
+export const ServerDrained = Schema.TaggedStruct("ServerDrained", common)
+export const ServerPaused = Schema.TaggedStruct("ServerPaused", common)
+export const ServerResumed = Schema.TaggedStruct("ServerResumed", common)
+/** Prompts of others on it: how many wait or run beside ours. */
+export const ServerLoad = Schema.TaggedStruct("ServerLoad", {
+  ...common,
+  running: Schema.Int,
+  waiting: Schema.Int,
+  foreign: Schema.Int
+})
+/** A run that was cancelled a minute ago is still there: the server gets nothing new until it ends. */
+export const CancelStuck = Schema.TaggedStruct("CancelStuck", { ...common, jobId: JobId })
+/** A message that is about no run, under the type that the server gave it. */
+export const ServerMessage = Schema.TaggedStruct("ServerMessage", {
+  ...common,
+  type: Schema.String,
+  data: Schema.Unknown
+})
+
+/** What a server of the pool does. */
+export const ServerEvent = Schema.Union([
+  ServerAdded,
+  ServerRemoved,
+  ServerConnected,
+  ServerDisconnected,
+  ServerRestarted,
+  ServerHealth,
+  ServerBlocked,
+  ServerUnblocked,
+  ServerDraining,
+  ServerDrained,
+  ServerPaused,
+  ServerResumed,
+  ServerLoad,
+  CancelStuck,
+  ServerMessage
+])
+export type ServerEvent = typeof ServerEvent.Type
+
+/** Everything that happens in a pool. */
+export const PoolEvent = Schema.Union([ServerEvent, JobEvent])
+export type PoolEvent = typeof PoolEvent.Type

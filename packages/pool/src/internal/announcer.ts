@@ -1,0 +1,120 @@
+import type { JobId } from "@effect-comfyui/execution/Ids"
+import type { PoolError } from "@effect-comfyui/execution/PoolError"
+import * as Cause from "effect/Cause"
+import type { Clock } from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { HeadChange, JobHead } from "../JobHead.ts"
+
+const batch = 4_096
+
+/** A reader of heads: first all there was when it came, then the latest change of each job. */
+interface Reader {
+  readonly first: Array<JobHead>
+  sent: number
+  changed: Map<JobId, HeadChange>
+  wake: (() => void) | undefined
+}
+
+const take = (reader: Reader): ReadonlyArray<HeadChange> => {
+  if (reader.sent < reader.first.length) {
+    const heads = reader.first.slice(reader.sent, reader.sent + batch)
+    reader.sent += heads.length
+    if (reader.sent === reader.first.length) {
+      reader.first.length = 0
+      reader.sent = 0
+    }
+    return heads.map((head) => ({ _tag: "Ready", head }))
+  }
+  const changes: Array<HeadChange> = []
+  for (const [id, change] of reader.changed) {
+    if (changes.length >= batch) break
+    changes.push(change)
+    reader.changed.delete(id)
+  }
+  return changes
+}
+
+/** Tells any number of readers what waits; nobody waits for them, and each keeps at most one change per job. */
+export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>) {
+  const readers = new Set<Reader>()
+  let closed = false
+  const tell = (id: JobId, change: HeadChange) => {
+    for (const reader of readers) {
+      reader.changed.set(id, change)
+      reader.wake?.()
+    }
+  }
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      for (const reader of readers) reader.wake?.()
+    })
+  )
+
+  const next = (reader: Reader): Effect.Effect<ReadonlyArray<HeadChange>, Cause.Done> =>
+    Effect.suspend(() => {
+      const changes = take(reader)
+      if (changes.length > 0) return Effect.succeed(changes)
+      return closed ? Cause.done() : Effect.flatMap(asleep(reader), () => next(reader))
+    })
+
+  const asleep = (reader: Reader) =>
+    Effect.callback<void>((resume) => {
+      if (closed || reader.changed.size > 0) return resume(Effect.void)
+      reader.wake = () => {
+        reader.wake = undefined
+        resume(Effect.void)
+      }
+      return Effect.sync(() => {
+        reader.wake = undefined
+      })
+    })
+
+  const subscribe = Effect.acquireRelease(
+    Effect.sync(() => {
+      const reader: Reader = { first: [...waiting()], sent: 0, changed: new Map(), wake: undefined }
+      readers.add(reader)
+      return reader
+    }),
+    (reader) => Effect.sync(() => readers.delete(reader))
+  )
+
+  const heads: Stream.Stream<ReadonlyArray<HeadChange>, PoolError> = Stream.fromPull(
+    Effect.map(subscribe, (reader) => Effect.map(next(reader), (changes) => [changes] as const))
+  ).pipe(Stream.scoped)
+
+  return {
+    heads,
+    ready: (head: JobHead) => tell(head.id, { _tag: "Ready", head }),
+    gone: (id: JobId) => tell(id, { _tag: "Gone", id })
+  }
+})
+
+/** Rings at the instant that `at` gives, epoch milliseconds; `wake` says that it may be earlier now. One fiber. */
+export const alarm = Effect.fnUntraced(function*(at: () => number, ring: () => void, clock: Clock) {
+  let next = Number.POSITIVE_INFINITY
+  let waker: (() => void) | undefined
+  const woken = Effect.callback<void>((resume) => {
+    // Something may have been claimed since the loop looked.
+    if (at() < next) return resume(Effect.void)
+    waker = () => resume(Effect.void)
+    return Effect.sync(() => {
+      waker = undefined
+    })
+  })
+  const loop = Effect.forever(
+    Effect.suspend(() => {
+      next = at()
+      const wait = next - clock.currentTimeMillisUnsafe()
+      if (wait <= 0) return Effect.sync(ring)
+      return next === Number.POSITIVE_INFINITY ? woken : Effect.race(woken, Effect.sleep(wait))
+    })
+  )
+  yield* Effect.forkScoped(loop)
+  return {
+    wake: (candidate: number) => {
+      if (candidate < next) waker?.()
+    }
+  }
+})

@@ -1,0 +1,60 @@
+import type { JobId } from "@effect-comfyui/execution/Ids"
+import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
+import type { Json } from "@effect-comfyui/workflow/Json"
+import type { JobHead } from "../JobHead.ts"
+import type { JobPayload, JobState } from "../JobQueue.ts"
+
+/** What is kept of a job beyond its waiting: made at its first claim, so that a waiting job stays small. */
+interface Held {
+  state: JobState
+  /** 0: nobody holds it. */
+  token: number
+  attempt: number
+  expiresAt: number
+  cancelRequested: boolean
+  ledger: Json
+  ending: JobEnding | null
+  endedAt: number | null
+}
+
+/** A job of the queue in memory. */
+export interface Entry {
+  head: JobHead
+  readonly payload: JobPayload
+  readonly fingerprint: string
+  /** Milliseconds since the queue was opened: a small number takes no space of its own. */
+  readonly queuedAfter: number
+  held: Held | undefined
+}
+
+export const held = (entry: Entry): Held =>
+  entry.held ??= {
+    state: "waiting",
+    token: 0,
+    attempt: 0,
+    expiresAt: 0,
+    cancelRequested: false,
+    ledger: null,
+    ending: null,
+    endedAt: null
+  }
+
+export const stateOf = (entry: Entry): JobState => entry.held?.state ?? "waiting"
+
+/** Whether this token holds this job now: not settled, not taken over, not run out. */
+export const holds = (entry: Entry | undefined, token: number, at: number): entry is Entry & { held: Held } =>
+  entry?.held !== undefined && entry.held.state === "claimed" && entry.held.token === token && entry.held.expiresAt > at
+
+export const hasEnded = (state: JobState): boolean =>
+  state === "succeeded" || state === "failed" || state === "cancelled" || state === "dead"
+
+/** Those whose claim has run out, of the jobs that are held. */
+export const expired = (held: ReadonlyMap<JobId, Entry>, at: number): ReadonlyArray<Entry> =>
+  [...held.values()].filter((entry) => (entry.held?.expiresAt ?? 0) <= at)
+
+/** When the next claim runs out; infinity without one. */
+export const earliest = (held: ReadonlyMap<JobId, Entry>): number => {
+  let at = Number.POSITIVE_INFINITY
+  for (const entry of held.values()) at = Math.min(at, entry.held?.expiresAt ?? at)
+  return at
+}

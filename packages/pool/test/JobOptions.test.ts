@@ -1,0 +1,54 @@
+import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
+import * as JobOptions from "@effect-comfyui/pool/JobOptions"
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+
+const problems = (options: JobOptions.JobOptions): ReadonlyArray<string> => {
+  const checked = JobOptions.check(options)
+  if (Result.isSuccess(checked)) return []
+  const { reason } = checked.failure
+  return reason._tag === "InvalidOptions" ? reason.problem.split("; ") : [reason._tag]
+}
+
+describe("the options of a job", () => {
+  it("all have a default", () => {
+    const checked = Result.getOrThrow(JobOptions.check({}))
+    assert.deepInclude(checked, { priority: 0, tenant: "", onAmbiguity: "verify", acceptPartial: false })
+    assert.deepStrictEqual(checked.limits, {
+      queueMs: undefined,
+      startMs: undefined,
+      nodeIdleMs: undefined,
+      totalMs: undefined,
+      deadlineMs: undefined
+    })
+  })
+
+  it("are taken as they are meant", () => {
+    const checked = Result.getOrThrow(JobOptions.check({
+      id: JobId.make("poster-7"),
+      priority: -1e300,
+      deadline: "2 minutes",
+      timeouts: { nodeIdle: Duration.infinity },
+      exclude: [BackendId.make("gpu-1")]
+    }))
+    assert.strictEqual(checked.limits.deadlineMs, 120_000)
+    assert.strictEqual(checked.limits.nodeIdleMs, Number.POSITIVE_INFINITY)
+    assert.strictEqual(checked.priority, -1e300)
+  })
+
+  it("that mean nothing are all told at once", () => {
+    assert.deepStrictEqual(problems({ priority: Number.NaN }), ["priority: NaN is no number"])
+    assert.strictEqual(
+      problems({
+        priority: Number.POSITIVE_INFINITY,
+        deadline: Duration.zero,
+        timeouts: { queue: -5, start: Number.NaN },
+        requires: { vramBytes: -1 },
+        idempotencyKey: "",
+        tenant: "t".repeat(10_000)
+      }).length,
+      7
+    )
+  })
+})

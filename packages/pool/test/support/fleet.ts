@@ -1,0 +1,86 @@
+// A pool on fake servers in memory, in virtual time: the real clients below it, nothing between.
+import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
+import { BackendId } from "@effect-comfyui/execution/Ids"
+import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
+import * as JobQueueMemory from "@effect-comfyui/pool/JobQueueMemory"
+import * as Pool from "@effect-comfyui/pool/Pool"
+import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
+import type { ServerSpec } from "@effect-comfyui/pool/Servers"
+import { ComfyTest, FakeServers, TestNodes } from "@effect-comfyui/testing"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { HttpClient } from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import { WebSocketConstructor } from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+
+export const idOf = (n: number): BackendId => BackendId.make(ComfyTest.nameOf(n))
+
+/** The n-th server, as a pool takes it. */
+export const spec = (
+  n: number,
+  more: Partial<ServerSpec> = {}
+): Effect.Effect<ServerSpec, never, HttpClient | WebSocketConstructor> =>
+  Effect.map(Effect.context<HttpClient | WebSocketConstructor>(), (context) => ({
+    id: idOf(n),
+    make: Effect.provideContext(
+      Effect.map(
+        ComfyClient.make({ id: ComfyTest.nameOf(n), url: ComfyTest.urlOf(ComfyTest.nameOf(n)) }),
+        ComfyClient.backend
+      ),
+      // Not the scope that happens to be around: a client lives as long as its membership.
+      Context.pick(HttpClient, WebSocketConstructor)(context)
+    ),
+    ...more
+  }))
+
+export interface Setup {
+  readonly servers?: (n: number) => FakeServers.ServerOptions
+  readonly specs?: (n: number) => Partial<ServerSpec>
+  readonly pool?: Omit<Pool.Options, "servers">
+  /** Servers that exist, and of those how many are members at the start. Default: all. */
+  readonly members?: number
+}
+
+/** `n` servers and a pool of them. */
+export const layerFleet = (n: number, { members = n, pool, servers, specs }: Setup = {}) => {
+  const names = Array.from({ length: n }, (_, index) => index + 1)
+  const fakes = FakeServers.layer(
+    Object.fromEntries(names.map((name) => {
+      const options = servers?.(name) ?? {}
+      const all = { ...options, nodes: [...TestNodes.nodes, ...(options.nodes ?? [])] }
+      return [ComfyTest.urlOf(ComfyTest.nameOf(name)), all]
+    }))
+  )
+  return Layer.effect(
+    Pool.Pool,
+    Effect.flatMap(
+      Effect.forEach(names.slice(0, members), (name) => spec(name, specs?.(name))),
+      (all) => Pool.make({ ...pool, servers: all })
+    )
+  ).pipe(
+    Layer.provide(Layer.mergeAll(JobQueueMemory.layerMemory, RouterPolicies.layerCostAware)),
+    Layer.provideMerge(fakes)
+  )
+}
+
+/** All events of a job, when it has ended; moves the clock. */
+export const all = (job: Pool.PoolJob, limit: "1 hour" | "1 day" = "1 hour") =>
+  ComfyTest.advanceWhile(Stream.runCollect(job.events()), { limit })
+
+/** What happened to a job, in words: attempts as what they ended in. */
+export const told = (events: ReadonlyArray<JobEvent>): ReadonlyArray<string> =>
+  events.flatMap((event) => {
+    switch (event._tag) {
+      case "Attempt":
+        return []
+      case "Placed":
+        return [`Placed ${event.server}`]
+      case "AttemptEnded": {
+        const { ending } = event
+        return [`${ending._tag === "Failed" ? ending.error.reason._tag : ending._tag} → ${event.verdict}`]
+      }
+      default:
+        return [event._tag]
+    }
+  })

@@ -1,0 +1,1 @@
+export * as Estimates from "./Estimates.ts"
