@@ -41,12 +41,12 @@ import * as Residency from "./Residency.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 import { Router } from "./Router.ts"
 import * as Scheduler from "./Scheduler.ts"
-import type * as Servers from "./Servers.ts"
+import * as Servers from "./Servers.ts"
 
 /** How a pool is made. Everything has a default. */
-export interface Options {
+export interface Options<R = never> {
   /** The servers at the start; others come and go with `servers.add` and `servers.remove`. */
-  readonly servers?: ReadonlyArray<Servers.ServerSpec>
+  readonly servers?: ReadonlyArray<Servers.ServerSpec<R>>
   readonly failover?: Partial<Failover.Policy>
   readonly breakers?: Partial<Breakers.Options>
   readonly budget?: Partial<RetryBudget.Options>
@@ -129,9 +129,10 @@ const resultOf = (ending: JobEnding): Effect.Effect<JobSucceeded, JobError> =>
   ending._tag === "JobSucceeded" ? Effect.succeed(ending) : Effect.fail(errorOf(ending))
 
 /** A pool that lives as long as its scope; closing it settles every job that is open. */
-export const make = Effect.fnUntraced(function*(
-  options: Options = {}
-): Effect.fn.Return<Shape, never, Scope.Scope | JobQueue | Router> {
+export const make = Effect.fnUntraced(function*<R = never>(
+  options: Options<R> = {}
+): Effect.fn.Return<Shape, never, R | Scope.Scope | JobQueue | Router> {
+  const context = yield* Effect.context<R>()
   const clock = yield* Clock.Clock
   const queue = yield* JobQueue
   const router = yield* Router
@@ -355,7 +356,7 @@ export const make = Effect.fnUntraced(function*(
     learnt,
     ...options.probe === undefined ? {} : { probe: options.probe }
   })
-  yield* Effect.forEach(options.servers ?? [], servers.add, { discard: true })
+  yield* Effect.forEach(options.servers ?? [], (spec) => servers.add(Servers.provide(spec, context)), { discard: true })
 
   // Whoever waits for a job is told, whatever becomes of its prompt.
   yield* Effect.addFinalizer(() =>
@@ -403,5 +404,5 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /** A pool as a layer. It needs a queue and a router: `JobQueueMemory.layerMemory`, `RouterPolicies.layerCostAware`. */
-export const layer = (options: Options = {}): Layer.Layer<Pool, never, JobQueue | Router> =>
+export const layer = <R = never>(options: Options<R> = {}): Layer.Layer<Pool, never, R | JobQueue | Router> =>
   Layer.effect(Pool, make(options))

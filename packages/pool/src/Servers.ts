@@ -5,12 +5,13 @@
 import type { Backend, BackendError, BackendEvent } from "@effect-comfyui/execution/Backend"
 import type { BackendId } from "@effect-comfyui/execution/Ids"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
@@ -19,17 +20,32 @@ import { readTime } from "./internal/time.ts"
 import * as Member from "./Member.ts"
 import * as Residency from "./Residency.ts"
 
-/** A server as somebody adds it to a pool. */
-export interface ServerSpec {
+/** A server as somebody adds it to a pool. `R`: what the way to it needs, such as `HttpClient`. */
+export interface ServerSpec<R = never> {
   readonly id: BackendId
-  /** The way to it, for as long as it is a member. What fails is tried again, each time later, up to 30 s apart. */
-  readonly make: Effect.Effect<Backend, { readonly message: string }, Scope.Scope>
+  /**
+   * The way to it, for as long as it is a member: the scope is the membership's. What fails is tried again, each time
+   * later, up to 30 s apart.
+   */
+  readonly make: Effect.Effect<Backend, { readonly message: string }, R | Scope.Scope>
   readonly tags?: ReadonlyArray<string>
   /** How much it is given beside others. Default 1. */
   readonly weight?: number
   /** Of its card, bytes; unknown by default. */
   readonly vramBytes?: number
 }
+
+/**
+ * A server whose needs are met. Not with the scope of whoever meets them: a client that lived in that one would outlive
+ * its membership.
+ */
+export const provide = <R>(spec: ServerSpec<R>, context: Context.Context<R>): ServerSpec => ({
+  ...spec,
+  make: Effect.updateContext(
+    spec.make,
+    (own: Context.Context<Scope.Scope>) => Context.add(context, Scope.Scope, Context.get(own, Scope.Scope))
+  )
+})
 
 /** How servers are looked after. */
 export interface Options {

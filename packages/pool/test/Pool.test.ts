@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import { all, idOf, layerFleet, spec, told } from "./support/fleet.ts"
+import { all, idOf, layerFleet, ready, told } from "./support/fleet.ts"
 
 const prompts = (n: number) =>
   Effect.flatMap(
@@ -127,7 +127,7 @@ describe("a pool", () => {
       const ended = yield* all(hasty)
       assert.deepStrictEqual(told(ended), ["Queued", "JobFailed"])
       assert.strictEqual((yield* patient.status)._tag, "Queued")
-      assert.isTrue(yield* pool.servers.add(yield* spec(1)))
+      assert.isTrue(yield* pool.servers.add(yield* ready(1)))
       assert.strictEqual(told(yield* all(patient)).at(-1), "JobSucceeded")
     }).pipe(Effect.provide(layerFleet(1, { members: 0 }))))
 

@@ -10,7 +10,7 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import { idOf, layerFleet, spec } from "./support/fleet.ts"
+import { idOf, layerFleet, ready } from "./support/fleet.ts"
 import {
   chosen,
   type Command,
@@ -122,7 +122,7 @@ const play = ({ commands, seed }: Sequence) =>
         case "Advance":
           return yield* TestClock.adjust(command.ms)
         case "Add":
-          yield* pool.servers.add(yield* spec(command.server))
+          yield* pool.servers.add(yield* ready(command.server))
           return
         case "Remove":
           yield* Effect.forkScoped(pool.servers.remove(idOf(command.server)), { startImmediately: true })
@@ -159,7 +159,7 @@ const play = ({ commands, seed }: Sequence) =>
         model = step(model, { _tag: "Restart", server: n }, isOpen)
         yield* server.restart
       }
-      yield* pool.servers.add(yield* spec(n))
+      yield* pool.servers.add(yield* ready(n))
       yield* pool.servers.resume(idOf(n))
     }
     yield* Effect.ignore(

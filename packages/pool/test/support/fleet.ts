@@ -5,34 +5,32 @@ import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import * as JobQueueMemory from "@effect-comfyui/pool/JobQueueMemory"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
+import * as Servers from "@effect-comfyui/pool/Servers"
 import type { ServerSpec } from "@effect-comfyui/pool/Servers"
 import { ComfyTest, FakeServers, TestNodes } from "@effect-comfyui/testing"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { HttpClient } from "effect/http/HttpClient"
+import type { HttpClient } from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
-import { WebSocketConstructor } from "effect/socket/Socket"
+import type { WebSocketConstructor } from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 
 export const idOf = (n: number): BackendId => BackendId.make(ComfyTest.nameOf(n))
 
+type Network = HttpClient | WebSocketConstructor
+
 /** The n-th server, as a pool takes it. */
-export const spec = (
-  n: number,
-  more: Partial<ServerSpec> = {}
-): Effect.Effect<ServerSpec, never, HttpClient | WebSocketConstructor> =>
-  Effect.map(Effect.context<HttpClient | WebSocketConstructor>(), (context) => ({
-    id: idOf(n),
-    make: Effect.provideContext(
-      Effect.map(
-        ComfyClient.make({ id: ComfyTest.nameOf(n), url: ComfyTest.urlOf(ComfyTest.nameOf(n)) }),
-        ComfyClient.backend
-      ),
-      // Not the scope that happens to be around: a client lives as long as its membership.
-      Context.pick(HttpClient, WebSocketConstructor)(context)
-    ),
-    ...more
-  }))
+export const spec = (n: number, more: Partial<ServerSpec> = {}): ServerSpec<Network> => ({
+  id: idOf(n),
+  make: Effect.map(
+    ComfyClient.make({ id: ComfyTest.nameOf(n), url: ComfyTest.urlOf(ComfyTest.nameOf(n)) }),
+    ComfyClient.backend
+  ),
+  ...more
+})
+
+/** The same, for `servers.add`. */
+export const ready = (n: number): Effect.Effect<ServerSpec, never, Network> =>
+  Effect.map(Effect.context<Network>(), (context) => Servers.provide(spec(n), context))
 
 export interface Setup {
   readonly servers?: (n: number) => FakeServers.ServerOptions
@@ -54,10 +52,7 @@ export const layerFleet = (n: number, { members = n, pool, servers, specs }: Set
   )
   return Layer.effect(
     Pool.Pool,
-    Effect.flatMap(
-      Effect.forEach(names.slice(0, members), (name) => spec(name, specs?.(name))),
-      (all) => Pool.make({ ...pool, servers: all })
-    )
+    Pool.make({ ...pool, servers: names.slice(0, members).map((name) => spec(name, specs?.(name))) })
   ).pipe(
     Layer.provide(Layer.mergeAll(JobQueueMemory.layerMemory, RouterPolicies.layerCostAware)),
     Layer.provideMerge(fakes)
