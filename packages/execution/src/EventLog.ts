@@ -55,6 +55,14 @@ export const publish = <E>(log: EventLog<E>, events: ReadonlyArray<NoInfer<E>>):
   }
 }
 
+/** Keeps no more than so many of the latest, for those who come from now on. */
+export const trim = <E>(log: EventLog<E>, most: number): void => {
+  const surplus = log.kept.length - most
+  if (surplus <= 0) return
+  log.kept.splice(0, surplus)
+  log.forgotten += surplus
+}
+
 const subscribe = <E>(log: EventLog<E>, options: Partial<EventBuffer.Options>): Subscriber<E> => {
   const buffer = EventBuffer.init(log.kind, options)
   EventBuffer.lost(buffer, log.forgotten)

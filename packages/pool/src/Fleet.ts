@@ -164,8 +164,9 @@ export const read = (fleet: Fleet, waiting: Waiting, now: number): Reading => {
       servers: [...fleet.members.values()].filter(isUp).map(({ facts }) => facts.id),
       eligible: (head, server) => {
         const member = fleet.members.get(server)
-        const avoid = waiting.entryOf(head)?.ledger.exclude ?? nothing
-        return member !== undefined && mayRun(head.affinity, head.placement, avoid, member)
+        const entry = waiting.entryOf(head)
+        if (member === undefined || entry?.isQueued === false) return false
+        return mayRun(head.affinity, head.placement, entry?.ledger.exclude ?? nothing, member)
       },
       residentOn: (key) => Residency.residentOn(fleet.residency, key),
       warmth: (server, key) => Residency.warmth(fleet.residency, server, key),

@@ -60,11 +60,15 @@ export interface Entry {
   readonly deadlineAt: number
   readonly log: EventLog.EventLog<JobEvent>
   readonly ended: Deferred.Deferred<JobEnding>
+  /** The last of them, at most {@link maxAttempts}. */
   readonly attempts: Array<AttemptRecord>
+  attemptCount: number
   ledger: Failover.Ledger
   executions: Executions
   sequence: number
   cancelAsked: boolean
+  /** The queue has it, and everybody was told: before, it is not placed. */
+  isQueued: boolean
   ending: JobEnding | undefined
 }
 
@@ -87,11 +91,28 @@ export const make = ({ replay, ...given }: Make): Entry => ({
   log: EventLog.make(ofJob, replay),
   ended: Deferred.makeUnsafe(),
   attempts: [],
+  attemptCount: 0,
   executions: { atLeast: 0, atMost: 0 },
   sequence: -1,
   cancelAsked: false,
+  isQueued: false,
   ending: undefined
 })
+
+/** A server that refuses is tried again without end: of a long story the last chapters are kept. */
+const maxAttempts = 64
+
+/** Notes a new attempt, numbered from 1. */
+export const attempted = (
+  entry: Entry,
+  attempt: Pick<AttemptRecord, "runId" | "server" | "startedAt" | "why">
+): AttemptRecord => {
+  entry.attemptCount++
+  const record: AttemptRecord = { ...attempt, number: entry.attemptCount, endedAs: null, endedAt: null }
+  entry.attempts.push(record)
+  if (entry.attempts.length > maxAttempts) entry.attempts.shift()
+  return record
+}
 
 /** An event but for what all events of a job have. */
 export type Told = JobEvent extends infer Event

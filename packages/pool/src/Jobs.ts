@@ -1,4 +1,5 @@
 /** The jobs that a pool knows: those that are open, and the last that ended. */
+import * as EventLog from "@effect-comfyui/execution/EventLog"
 import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Duration from "effect/Duration"
@@ -60,6 +61,7 @@ export const drop = (jobs: Jobs, entry: Job.Entry, placement: string): boolean =
 /** The job has ended: it is remembered for a while. */
 export const end = (jobs: Jobs, entry: Job.Entry, placement: string, now: number): void => {
   if (!drop(jobs, entry, placement)) return
+  EventLog.trim(entry.log, Defaults.queue.historyEvents)
   jobs.ended.set(entry.id, { entry, at: now })
   for (const [id, { at }] of jobs.ended) {
     if (jobs.ended.size <= jobs.cap && now - at < jobs.ageMs) break

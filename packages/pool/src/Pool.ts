@@ -19,6 +19,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -169,10 +170,17 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const placementOf = (entry: Job.Entry): string => placements.get(entry) ?? ""
   const tellJob = (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => {
     publish(Job.tell(entry, told, time().at))
-    const { tenant } = entry.options
-    const isPlaced = told.some((one) => one._tag === "Placed") && entry.attempts.length === 1
-    if (isPlaced) perTenant.set(tenant, Math.max(0, (perTenant.get(tenant) ?? 1) - 1))
-    if (perTenant.get(tenant) === 0) perTenant.delete(tenant)
+    // It waited until its first placement, or until its end.
+    if (
+      told.some((one) => one._tag === "Placed")
+        ? entry.attemptCount === 1
+        : entry.ending !== undefined && entry.attemptCount === 0
+    ) {
+      const { tenant } = entry.options
+      const left = (perTenant.get(tenant) ?? 1) - 1
+      if (left > 0) perTenant.set(tenant, left)
+      else perTenant.delete(tenant)
+    }
   }
 
   /** Ends a job that nobody runs. */
@@ -247,7 +255,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       if (!Number.isFinite(after)) return
       yield* Effect.sleep(Math.ceil(Math.max(0, submitted + after - time().now)))
       const isQueueLimit = error._tag === "PoolError"
-      if (entry.ending !== undefined || (isQueueLimit && entry.attempts.length > 0)) continue
+      if (entry.ending !== undefined || (isQueueLimit && entry.attemptCount > 0)) continue
       if (yield* endWaiting(entry, { _tag: "JobFailed", error, executions: entry.executions })) return
     }
   })
@@ -328,13 +336,30 @@ export const make = Effect.fnUntraced(function*<R = never>(
         if (known === undefined) Jobs.drop(jobs, entry, placement)
       })
     ))
-    if (offered === "duplicate" && known !== undefined) return toJob(known)
+    if (offered === "duplicate") {
+      return yield* known === undefined
+        ? elsewhere(entry, placement)
+        : Effect.succeed(toJob(known))
+    }
     perTenant.set(tenant, (perTenant.get(tenant) ?? 0) + 1)
     tellJob(entry, [{ _tag: "Queued" }])
+    entry.isQueued = true
+    scheduler.wake()
     yield* refuseHopeless(entry)
     if (checked.limits.queueMs !== undefined || checked.limits.deadlineMs !== undefined) {
       yield* Effect.forkIn(Effect.ignore(expire(entry)), scope)
     }
+    return toJob(entry)
+  })
+
+  /** The queue knows the job and this pool does not: it ended long ago, or another pool has it. */
+  const elsewhere = Effect.fnUntraced(function*(entry: Job.Entry, placement: string) {
+    Jobs.drop(jobs, entry, placement)
+    const record = Option.getOrUndefined(yield* queue.get(entry.id))
+    if (record?.ending == null) {
+      return yield* poolError({ _tag: "InvalidOptions", option: "id", problem: "this job is another pool's" })
+    }
+    Job.tell(entry, [record.ending], record.endedAt ?? time().at)
     return toJob(entry)
   })
 

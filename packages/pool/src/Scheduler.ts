@@ -19,7 +19,7 @@ import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
 import { readTime } from "./internal/time.ts"
-import type * as Job from "./Job.ts"
+import * as Job from "./Job.ts"
 import type { JobHead } from "./JobHead.ts"
 import type { Claim, JobQueue } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
@@ -162,16 +162,7 @@ export const make = Effect.fnUntraced(function*(
     const paid = entry.options.paid ??
       [...entry.need.classes].some((name) => member.capabilities?.paid.has(name) === true)
     const before = Residency.residents(fleet.residency, server)[0]
-    const record: Job.AttemptRecord = {
-      number: entry.attempts.length + 1,
-      runId,
-      server,
-      startedAt: readTime(clock).at,
-      why,
-      endedAs: null,
-      endedAt: null
-    }
-    entry.attempts.push(record)
+    const record = Job.attempted(entry, { runId, server, startedAt: readTime(clock).at, why })
     if (record.number === 1) RetryBudget.job(policy.budget, now())
     tellJob(entry, [{ _tag: "Placed", server, why }])
     const shown: Shown = { accepted: false, startedAt: undefined, began: false, found: undefined }
@@ -196,9 +187,6 @@ export const make = Effect.fnUntraced(function*(
       onCancelStuck: () => tellServer(member, [{ _tag: "CancelStuck", jobId: entry.id }])
     }, scope)
     const ranMs = now() - startedAt
-    if (shown.startedAt !== undefined) {
-      Residency.step(fleet.residency, { _tag: "Ran", server, key, found: shown.found, at: now() })
-    }
     const failed = (reason: Reason): Ending => ({
       _tag: "Failed",
       runId,
@@ -216,8 +204,21 @@ export const make = Effect.fnUntraced(function*(
       : fleet.members.get(server) !== member && isClosed(decided.ending)
       ? failed({ _tag: "Lost", evidence: "the server was removed from the pool" })
       : decided.ending
+    if (fleet.members.get(server) === member) {
+      // What is lost went with its process, and with it whatever was warm there; its `Restarted` may come later.
+      if (ending._tag === "Failed" && ending.error.reason._tag === "Lost") {
+        Residency.step(fleet.residency, { _tag: "Started", server, facts: null })
+      } else if (shown.startedAt !== undefined) {
+        Residency.step(fleet.residency, { _tag: "Ran", server, key, found: shown.found, at: now() })
+      }
+    }
     record.endedAs = ending._tag === "Failed" ? ending.error.reason._tag : ending._tag
     record.endedAt = readTime(clock).at
+    const executionMs = ranMs - (shown.startedAt ?? 0)
+    // Without a model no run is a cold one; with one, nobody knows.
+    const nothingToLoad = entry.need.files.length === 0 ? false : undefined
+    // The estimate is that of the submission; what the job really took is its tenant's.
+    ReadySet.correct(ready, entry.options.tenant, claim.head.cost, shown.startedAt === undefined ? 0 : executionMs)
     const meaning = Outcome.step(
       fleet,
       policy,
@@ -228,8 +229,8 @@ export const make = Effect.fnUntraced(function*(
         ending,
         accepted: shown.accepted || isDoubtful(ending),
         began: shown.began,
-        cold: shown.found === undefined ? undefined : shown.found === null,
-        ranMs: ranMs - (shown.startedAt ?? 0),
+        cold: shown.found === undefined ? nothingToLoad : shown.found === null,
+        ranMs: executionMs,
         paid,
         anotherKeyBefore: before !== undefined && before.key !== key
       },
