@@ -47,7 +47,7 @@ export const isIdle = (member: Member.Member): boolean => Member.status(member, 
 
 /** It is a member that will be given jobs again, now or later. */
 const isUp = (member: Member.Member): boolean =>
-  member.backend !== undefined && !member.draining && !member.paused && member.misses < misses
+  member.heard && !member.draining && !member.paused && member.misses < misses
 
 /** Takes the server for a run: nothing else is placed there until `vacate`. */
 export const occupy = (

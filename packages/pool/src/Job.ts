@@ -54,6 +54,8 @@ export interface Entry {
   readonly need: Need
   readonly affinity: AffinityKey
   readonly content: ContentKey | null
+  /** What it asks of servers beside its classes and files, as its head in the queue says it. */
+  readonly placement: string
   /** Epoch milliseconds. */
   readonly submittedAt: number
   /** Monotonic milliseconds; infinity without one. */
@@ -79,6 +81,8 @@ export interface Make {
   readonly need: Need
   readonly affinity: AffinityKey
   readonly content: ContentKey | null
+  /** What it asks of servers beside its classes and files, as its head in the queue says it. */
+  readonly placement: string
   readonly submittedAt: number
   readonly deadlineAt: number
   readonly ledger: Failover.Ledger

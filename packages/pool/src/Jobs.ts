@@ -41,26 +41,26 @@ export const placementOf = ({ exclude, models, tags, vramBytes }: Need, classes:
 
 export const get = (jobs: Jobs, id: JobId): Job.Entry | undefined => jobs.open.get(id) ?? jobs.ended.get(id)?.entry
 
-export const add = (jobs: Jobs, entry: Job.Entry, placement: string): void => {
+export const add = (jobs: Jobs, entry: Job.Entry): void => {
   jobs.open.set(entry.id, entry)
-  const kind = kindOf(entry.affinity, placement)
+  const kind = kindOf(entry.affinity, entry.placement)
   const shared = jobs.needs.get(kind)
   if (shared === undefined) jobs.needs.set(kind, { need: entry.need, jobs: 1 })
   else shared.jobs++
 }
 
 /** The queue did not take it: it never was. */
-export const drop = (jobs: Jobs, entry: Job.Entry, placement: string): boolean => {
+export const drop = (jobs: Jobs, entry: Job.Entry): boolean => {
   if (!jobs.open.delete(entry.id)) return false
-  const kind = kindOf(entry.affinity, placement)
+  const kind = kindOf(entry.affinity, entry.placement)
   const shared = jobs.needs.get(kind)
   if (shared !== undefined && --shared.jobs === 0) jobs.needs.delete(kind)
   return true
 }
 
 /** The job has ended: it is remembered for a while. */
-export const end = (jobs: Jobs, entry: Job.Entry, placement: string, now: number): void => {
-  if (!drop(jobs, entry, placement)) return
+export const end = (jobs: Jobs, entry: Job.Entry, now: number): void => {
+  if (!drop(jobs, entry)) return
   EventLog.trim(entry.log, Defaults.queue.historyEvents)
   jobs.ended.set(entry.id, { entry, at: now })
   for (const [id, { at }] of jobs.ended) {

@@ -33,6 +33,8 @@ export interface Member {
   backend: Backend | undefined
   paused: boolean
   draining: boolean
+  /** It gave a sign of life, ever: before that nothing is placed there, or a dead address would swallow jobs. */
+  heard: boolean
   /** Its socket is up, or it works by asking and answered last. */
   connected: boolean
   /** Probes missed in a row. */
@@ -51,6 +53,7 @@ export const make = (facts: Facts, now: number): Member => ({
   backend: undefined,
   paused: false,
   draining: false,
+  heard: false,
   connected: false,
   misses: 0,
   aliveAt: now,
@@ -66,7 +69,7 @@ export type Status = "connecting" | "ready" | "busy" | "fenced" | "foreign" | "p
 export const status = (member: Member, misses: number): Status => {
   if (member.draining) return "draining"
   if (member.paused) return "paused"
-  if (member.backend === undefined) return "connecting"
+  if (member.backend === undefined || !member.heard) return "connecting"
   if (member.misses >= misses) return "unreachable"
   if (member.runs.size > 0) return [...member.runs.values()].every(({ fenced }) => fenced) ? "fenced" : "busy"
   return member.load.foreign > 0 ? "foreign" : "ready"
@@ -118,6 +121,7 @@ export const reported = (
   now: number
 ): readonly [told: ReadonlyArray<Told>, refresh: boolean] => {
   member.aliveAt = now
+  if (event._tag !== "Disconnected") member.heard = true
   switch (event._tag) {
     case "Connected":
       member.connected = true
@@ -160,6 +164,7 @@ export const probed = (
   }
   const wasOut = member.misses >= limit
   member.misses = 0
+  member.heard = true
   member.aliveAt = now
   // Without a socket nobody else says that others use the server.
   if (!member.connected) {

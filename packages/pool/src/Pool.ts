@@ -4,14 +4,12 @@
  */
 import type * as EventBuffer from "@effect-comfyui/execution/EventBuffer"
 import { ExecutionError } from "@effect-comfyui/execution/ExecutionError"
-import { BackendId, JobId, makeUuid } from "@effect-comfyui/execution/Ids"
+import { BackendId, type JobId, makeUuid } from "@effect-comfyui/execution/Ids"
 import type { JobEnding, JobError, JobEvent, JobSucceeded } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
-import { sha256 } from "@effect-comfyui/workflow/Digest"
 import type * as Json from "@effect-comfyui/workflow/Json"
-import * as Workflow from "@effect-comfyui/workflow/Workflow"
-import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
+import type * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -21,7 +19,6 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Breakers from "./Breakers.ts"
@@ -30,12 +27,11 @@ import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
 import { readTime } from "./internal/time.ts"
 import * as Job from "./Job.ts"
-import { check, type JobOptions } from "./JobOptions.ts"
+import type { JobOptions } from "./JobOptions.ts"
 import { JobQueue } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import type * as Member from "./Member.ts"
 import * as Membership from "./Membership.ts"
-import * as Need from "./Need.ts"
 import type { PoolEvent } from "./PoolEvent.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Residency from "./Residency.ts"
@@ -43,6 +39,7 @@ import * as RetryBudget from "./RetryBudget.ts"
 import { Router } from "./Router.ts"
 import * as Scheduler from "./Scheduler.ts"
 import * as Servers from "./Servers.ts"
+import * as Submission from "./Submission.ts"
 
 /** How a pool is made. Everything has a default. */
 export interface Options<R = never> {
@@ -119,7 +116,6 @@ const poolError = (reason: PoolError["reason"]): PoolError => new PoolError({ re
 const anywhere = BackendId.make("*")
 
 const eventsKept = 1_024
-const replay = 4_096
 
 const errorOf = (ending: Exclude<JobEnding, JobSucceeded>): JobError =>
   ending._tag === "JobCancelled"
@@ -166,8 +162,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
       ])
     }
   }
-  const placements = new WeakMap<Job.Entry, string>()
-  const placementOf = (entry: Job.Entry): string => placements.get(entry) ?? ""
   const tellJob = (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => {
     publish(Job.tell(entry, told, time().at))
     // It waited until its first placement, or until its end.
@@ -188,7 +182,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     Effect.map(queue.cancel(entry.id), (outcome) => {
       if (outcome !== "removed" || entry.ending !== undefined) return false
       tellJob(entry, [told])
-      Jobs.end(jobs, entry, placementOf(entry), time().now)
+      Jobs.end(jobs, entry, time().now)
       return true
     })
 
@@ -214,7 +208,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
     tellJob,
     tellServer: (member, told) => tellServer(member.facts.id, told),
     notice,
-    placementOf,
     released: refuseHopeless
   })
 
@@ -283,62 +276,23 @@ export const make = Effect.fnUntraced(function*<R = never>(
     wanted: JobOptions = {}
   ): Effect.fn.Return<PoolJob, PoolError> {
     if (closed) return yield* poolError({ _tag: "Closed" })
-    const checked = yield* Effect.fromResult(check(wanted))
-    const affinity = WorkflowKey.affinity(workflow)
-    const content = WorkflowKey.content(workflow)
-    if (Result.isFailure(affinity)) {
-      return yield* poolError({ _tag: "InvalidOptions", option: "workflow", problem: affinity.failure.message })
-    }
-    const id = checked.id ?? JobId.make(
-      checked.idempotencyKey === undefined ? yield* makeUuid : `key-${sha256(checked.idempotencyKey)}`
-    )
-    const fingerprint = Result.isSuccess(content) ? content.success : sha256(Workflow.toJson(workflow))
+    const entry = yield* Effect.fromResult(Submission.prepare(workflow, wanted, yield* makeUuid, time()))
+    const { limits, tenant } = entry.options
     const limit = options.maxQueuedPerTenant ?? Defaults.queue.maxQueuedPerTenant
-    const { tenant } = checked
     if ((perTenant.get(tenant) ?? 0) >= limit) {
       return yield* poolError({ _tag: "QueueFull", tenant, limit, retryAfterMs: 1_000 })
     }
-    const need = Need.of(workflow, checked)
-    const placement = Jobs.placementOf(need, checked.requires.classes)
-    const { at, now } = time()
-    const entry = Job.make({
-      id,
-      workflow,
-      options: checked,
-      need,
-      affinity: affinity.success,
-      content: Result.isSuccess(content) ? content.success : null,
-      submittedAt: at,
-      deadlineAt: now + (checked.limits.deadlineMs ?? Number.POSITIVE_INFINITY),
-      ledger: Failover.empty,
-      replay
-    })
-    const known = Jobs.get(jobs, id)
+    const known = Jobs.get(jobs, entry.id)
     // It is known before the queue tells of it, or a claim would find nobody.
-    if (known === undefined) {
-      placements.set(entry, placement)
-      Jobs.add(jobs, entry, placement)
-    }
-    const offered = yield* queue.offer({
-      head: {
-        id,
-        priority: checked.priority,
-        tenant,
-        affinity: affinity.success,
-        placement,
-        cost: Estimates.estimate(fleet.estimates, anywhere, affinity.success).warmMs,
-        notBefore: 0
-      },
-      payload: { workflow, options: null, attachments: checked.attachments },
-      fingerprint
-    }).pipe(Effect.onError(() =>
+    if (known === undefined) Jobs.add(jobs, entry)
+    const cost = Estimates.estimate(fleet.estimates, anywhere, entry.affinity).warmMs
+    const offered = yield* Effect.onError(queue.offer(Submission.offerOf(entry, cost)), () =>
       Effect.sync(() => {
-        if (known === undefined) Jobs.drop(jobs, entry, placement)
-      })
-    ))
+        if (known === undefined) Jobs.drop(jobs, entry)
+      }))
     if (offered === "duplicate") {
       return yield* known === undefined
-        ? elsewhere(entry, placement)
+        ? elsewhere(entry)
         : Effect.succeed(toJob(known))
     }
     perTenant.set(tenant, (perTenant.get(tenant) ?? 0) + 1)
@@ -346,15 +300,15 @@ export const make = Effect.fnUntraced(function*<R = never>(
     entry.isQueued = true
     scheduler.wake()
     yield* refuseHopeless(entry)
-    if (checked.limits.queueMs !== undefined || checked.limits.deadlineMs !== undefined) {
+    if (limits.queueMs !== undefined || limits.deadlineMs !== undefined) {
       yield* Effect.forkIn(Effect.ignore(expire(entry)), scope)
     }
     return toJob(entry)
   })
 
   /** The queue knows the job and this pool does not: it ended long ago, or another pool has it. */
-  const elsewhere = Effect.fnUntraced(function*(entry: Job.Entry, placement: string) {
-    Jobs.drop(jobs, entry, placement)
+  const elsewhere = Effect.fnUntraced(function*(entry: Job.Entry) {
+    Jobs.drop(jobs, entry)
     const record = Option.getOrUndefined(yield* queue.get(entry.id))
     if (record?.ending == null) {
       return yield* poolError({ _tag: "InvalidOptions", option: "id", problem: "this job is another pool's" })
@@ -391,7 +345,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       const error = poolError({ _tag: "Closed" })
       for (const entry of [...jobs.open.values()]) {
         tellJob(entry, [{ _tag: "JobFailed", error, executions: entry.executions }])
-        Jobs.end(jobs, entry, placementOf(entry), time().now)
+        Jobs.end(jobs, entry, time().now)
       }
     })
   )

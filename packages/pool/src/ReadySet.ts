@@ -256,7 +256,11 @@ export const claimed = (state: State, id: JobId): boolean => {
 
 /** A claimed job took another time than estimated, both milliseconds: its tenant is charged the difference. */
 export const correct = (state: State, tenant: string, estimated: number, actual: number): State => {
-  if (Number.isFinite(actual - estimated)) accountOf(state, tenant).balance += estimated - actual
+  if (!Number.isFinite(actual - estimated)) return state
+  const account = accountOf(state, tenant)
+  account.balance += estimated - actual
+  // As in `leave`: who is owed time and has no jobs does not save it up.
+  if (account.lanes === 0 && account.balance >= 0) state.accounts.delete(tenant)
   return state
 }
 

@@ -45,7 +45,6 @@ export interface Options {
   readonly tellJob: (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => void
   readonly tellServer: (member: Member, told: ReadonlyArray<ServerTold>) => void
   readonly notice: (notices: ReadonlyArray<Breakers.Notice>) => void
-  readonly placementOf: (entry: Job.Entry) => string
   /** A job waits again, after an attempt that may have taught something about it. */
   readonly released: (entry: Job.Entry) => Effect.Effect<void>
 }
@@ -133,7 +132,7 @@ export const make = Effect.fnUntraced(function*(
   /** The job has ended, whatever the queue makes of it: a lost lease means that somebody else ends it. */
   const over = (entry: Job.Entry, told: Outcome.JobEndingTold) => {
     tellJob(entry, [told])
-    Jobs.end(jobs, entry, options.placementOf(entry), now())
+    Jobs.end(jobs, entry, now())
   }
 
   const settle = ({ claim, entry }: Active, follows: Outcome.Follows) => {

@@ -1,4 +1,5 @@
 import { Pool } from "@effect-comfyui/pool/Pool"
+import * as ReadySet from "@effect-comfyui/pool/ReadySet"
 import { ComfyTest, Workflows } from "@effect-comfyui/testing"
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -18,3 +19,11 @@ it.effect("a tenant is charged the time its jobs took, not what was thought when
     const statuses = yield* Effect.forEach(film, ({ status }) => status)
     assert.strictEqual(statuses.filter(({ _tag }) => _tag === "Ended").length, 1)
   }).pipe(Effect.provide(layerFleet(1))))
+
+it("a tenant without jobs that is owed time does not save it up", () => {
+  const state = ReadySet.init()
+  ReadySet.correct(state, "quick", 10_000, 1_000)
+  assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [])
+  ReadySet.correct(state, "slow", 10_000, 60_000)
+  assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [{ tenant: "slow", ready: 0, balanceMs: -50_000 }])
+})

@@ -1,7 +1,7 @@
 import type { Clock } from "effect/Clock"
 
 /** One instant on both clocks, in milliseconds: `now` monotonic with an arbitrary origin, `at` epoch. */
-interface Time {
+export interface Time {
   readonly now: number
   readonly at: number
 }
