@@ -134,13 +134,16 @@ const touchPair = (state: State, server: BackendId, key: AffinityKey): Pair => {
 
 const side = (of: Pair, cold: boolean): Cell => cold ? of.cold : of.warm
 
+/** Runs that are shorter on the average say more about the network and the clock than about a card. */
+const comparableMs = 100
+
 /** Takes a finished attempt. A time that is negative or no number changes nothing. */
 export const step = (state: State, { cold, executionMs, key, server }: Finished): State => {
   if (!Number.isFinite(executionMs) || executionMs < 0) return state
   const { cap, weight } = state.options
   const ofKey = touchKey(state, key)
   const average = side(ofKey, cold)
-  if (average.count > 0 && average.mean > 0) {
+  if (average.count > 0 && average.mean >= comparableMs) {
     let speed = state.speeds.get(server)
     if (speed === undefined && state.speeds.size < cap) state.speeds.set(server, speed = cell())
     // One odd run says little about a server.

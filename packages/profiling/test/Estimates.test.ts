@@ -55,6 +55,12 @@ describe("Estimates", () => {
     assert.isAbove(slow ?? 0, 1.5 * (fast ?? 0))
   })
 
+  it("does not take the noise of runs of milliseconds for the speed of a card", () => {
+    const noise = Array.from({ length: 20 }, (_, i) => finished(two, "a1:c", false, i % 2 === 0 ? 1 : 60)).flat()
+    const state = learn([...finished(one, "a1:a", false, 5_000), ...finished(one, "a1:c", false, 5), ...noise])
+    assert.strictEqual(Estimates.estimate(state, two, "a1:a").warmMs, 5_000)
+  })
+
   it("ignores times that are none", () => {
     const state = learn(finished(one, "a1:a", false, Number.NaN, Number.POSITIVE_INFINITY, -1))
     assert.strictEqual(Estimates.estimate(state, one, "a1:a").source, "prior")
