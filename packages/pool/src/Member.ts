@@ -33,7 +33,7 @@ export interface Member {
   backend: Backend | undefined
   paused: boolean
   draining: boolean
-  /** It gave a sign of life, ever: before that nothing is placed there, or a dead address would swallow jobs. */
+  /** It gave a sign of life since its socket was lost, or ever: before that nothing is placed there. */
   heard: boolean
   /** Its socket is up, or it works by asking and answered last. */
   connected: boolean
@@ -130,6 +130,8 @@ export const reported = (
       return [[{ _tag: "ServerConnected", epoch: event.epoch }], member.capabilities?.epoch !== event.epoch]
     case "Disconnected":
       member.connected = false
+      // Until it answers a probe it may as well be gone.
+      member.heard = false
       return [[{ _tag: "ServerDisconnected", reason: event.reason }], false]
     case "Restarted":
       member.epoch = event.epoch

@@ -153,10 +153,10 @@ export const watch = Effect.fnUntraced(function*(
       const backend = yield* Effect.retry(spec.make, dialAgain)
       const refresh = Latch.makeUnsafe(true)
       yield* Effect.forkScoped(
-        Stream.runForEach(
-          backend.events,
-          (event) => Effect.sync(() => onEvent(member, event, watcher, refresh, readTime(clock).now))
-        ),
+        Stream.runForEach(backend.events, (event) => {
+          onEvent(member, event, watcher, refresh, readTime(clock).now)
+          return event._tag === "Disconnected" ? Effect.forkScoped(probe(backend, member, watcher)) : Effect.void
+        }),
         { startImmediately: true }
       )
       member.backend = backend

@@ -52,6 +52,30 @@ export class Latent {
   }
 }
 
+/** What is known of a {@link Simulated} value besides its key. */
+export interface Traits {
+  /** Of a picture or video, pixels and frames. */
+  readonly width?: number | undefined
+  readonly height?: number | undefined
+  readonly batch?: number | undefined
+  /** Of SIGMAS: how many steps a sampler makes with them. */
+  readonly steps?: number | undefined
+  /** Of a GUIDER and its like: what a sampler needs in VRAM. */
+  readonly models?: ReadonlyArray<Model> | undefined
+}
+
+/** A value of any other type: VIDEO, AUDIO, SIGMAS, MESH, and those of third parties. */
+export class Simulated {
+  readonly type: string
+  readonly key: string
+  readonly traits: Traits
+  constructor(type: string, key: string, traits: Traits = {}) {
+    this.type = type
+    this.key = key
+    this.traits = traits
+  }
+}
+
 /** A link that carries a {@link Model} of this type. */
 export const model = (type: string): NodeClass.Input<Model> =>
   NodeClass.link(type, (value) => (value instanceof Model && value.type === type ? Option.some(value) : Option.none()))
@@ -73,6 +97,10 @@ export const digest = (...parts: ReadonlyArray<unknown>): string => {
   const text = parts.map(String).join("\u0000")
   return Picture.hash(text).toString(16) + Picture.hash(`${text}.`).toString(16)
 }
+
+/** What a picture is made of as a text: drawn only if that is not known otherwise. */
+export const pictureKey = (picture: Picture.Picture): string =>
+  picture.key ?? `${picture.width}x${picture.height}x${picture.batch}.${pixelHash(picture)}`
 
 /** A picture's content as a number: it has to be drawn for that. */
 export const pixelHash = (picture: Picture.Picture): number => {

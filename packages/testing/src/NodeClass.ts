@@ -139,6 +139,8 @@ export interface SaveRequest {
   readonly prefix: string
   readonly folder: "output" | "temp"
   readonly text?: Readonly<Record<string, string>>
+  /** One file of another kind in the place of a PNG per image; `picture` then only says how large it is. */
+  readonly file?: { readonly extension: string; readonly bytes: Uint8Array }
 }
 
 /** A file as `ui.images` names it. */
@@ -203,7 +205,20 @@ export interface NodeClass {
   readonly validates: ReadonlyArray<string>
   readonly validate: ((name: string, value: unknown, context: FileContext) => true | string) | undefined
   readonly info: NodeInfo
+  /**
+   * What is declared given the values in a prompt, where that depends on them: a list that grows, a choice that brings
+   * further inputs. Absent: `required` and `optional`.
+   */
+  readonly declare?: (inputs: ReadonlyMap<string, unknown>) => Declared
+  /** What object_info shows in the place of what follows from the rest: an entry of another server's. */
+  readonly signature?: object
   readonly run: (inputs: ReadonlyMap<string, unknown>, context: NodeContext) => Plan
+}
+
+/** Inputs by their names in a prompt. */
+export interface Declared {
+  readonly required: Readonly<Record<string, Input<unknown>>>
+  readonly optional: Readonly<Record<string, Input<unknown>>>
 }
 
 /** What a class may look at before a run. */

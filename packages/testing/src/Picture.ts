@@ -2,6 +2,9 @@
  * Pictures as plain 8-bit samples, drawn only when somebody looks: a run of a hundred image nodes costs nothing until
  * its file is fetched, and a picture is a pure function of what it was made from.
  */
+import { after, hash, ofSamples } from "./internal/pictureKey.ts"
+
+export { hash }
 
 /** What a link carries: one channel is a MASK, three or four are an IMAGE. */
 export type Channels = 1 | 3 | 4
@@ -17,13 +20,17 @@ export class Picture {
   readonly height: number
   readonly batch: number
   readonly channels: Channels
+  /** A text that says what it is made of, where that is known without drawing it: equal texts are equal pictures. */
+  readonly key: string | undefined
   #draw: (() => Samples) | undefined
   #samples: Samples | undefined
 
   constructor(
     shape: { readonly width: number; readonly height: number; readonly batch: number; readonly channels: Channels },
-    draw: () => Samples
+    draw: () => Samples,
+    key?: string
   ) {
+    this.key = key
     this.width = shape.width
     this.height = shape.height
     this.batch = shape.batch
@@ -52,17 +59,22 @@ const make = (
   height: number,
   batch: number,
   channels: Channels,
+  key: string | undefined,
   draw: (out: Samples) => void
 ): Picture =>
-  new Picture({ width, height, batch, channels }, () => {
-    const out = new Uint8ClampedArray(width * height * batch * channels)
-    draw(out)
-    return out
-  })
+  new Picture(
+    { width, height, batch, channels },
+    () => {
+      const out = new Uint8ClampedArray(width * height * batch * channels)
+      draw(out)
+      return out
+    },
+    key === undefined ? undefined : `${width}x${height}x${batch}x${channels}.${key}`
+  )
 
 /** One colour, `0xrrggbb`. */
 export const solid = (width: number, height: number, batch: number, color: number): Picture =>
-  make(width, height, batch, 3, (out) => {
+  make(width, height, batch, 3, `solid.${color}`, (out) => {
     const red = (color >> 16) & 255
     const green = (color >> 8) & 255
     const blue = color & 255
@@ -75,7 +87,7 @@ export const solid = (width: number, height: number, batch: number, color: numbe
 
 /** A mask of one value from 0 to 1. */
 export const solidMask = (width: number, height: number, value: number): Picture =>
-  make(width, height, 1, 1, (out) => {
+  make(width, height, 1, 1, `value.${value}`, (out) => {
     out.fill(Math.round(value * 255))
   })
 
@@ -83,13 +95,17 @@ export const solidMask = (width: number, height: number, value: number): Picture
 export const fromSamples = (
   shape: { readonly width: number; readonly height: number; readonly batch: number; readonly channels: Channels },
   samples: Samples
-): Picture => new Picture(shape, () => samples)
+): Picture => {
+  const { batch, channels, height, width } = shape
+  const key = `${width}x${height}x${batch}x${channels}.${ofSamples(samples)}`
+  return new Picture(shape, () => samples, key)
+}
 
 /** Without its alpha channel; a mask becomes grey. */
 export const rgb = (picture: Picture): Picture => {
   const { batch, channels, height, width } = picture
   if (channels === 3) return picture
-  return make(width, height, batch, 3, (out) => {
+  return make(width, height, batch, 3, after("rgb", picture), (out) => {
     const from = picture.samples()
     for (let i = 0, o = 0; o < out.length; i += channels, o += 3) {
       for (let c = 0; c < 3; c++) out[o + c] = from[channels === 1 ? i : i + c] ?? 0
@@ -100,7 +116,7 @@ export const rgb = (picture: Picture): Picture => {
 /** One channel as a mask, inverted where asked; a channel that is not there is 255. */
 export const channel = (picture: Picture, index: number, invert: boolean): Picture => {
   const { batch, channels, height, width } = picture
-  return make(width, height, batch, 1, (out) => {
+  return make(width, height, batch, 1, after(`channel.${index}.${invert}`, picture), (out) => {
     const from = picture.samples()
     for (let i = 0; i < out.length; i++) {
       const value = index < channels ? from[i * channels + index] ?? 0 : 255
@@ -112,7 +128,7 @@ export const channel = (picture: Picture, index: number, invert: boolean): Pictu
 /** Every sample from the other end: 255 − x. */
 export const invert = (picture: Picture): Picture => {
   const { batch, channels, height, width } = picture
-  return make(width, height, batch, channels, (out) => {
+  return make(width, height, batch, channels, after("invert", picture), (out) => {
     const from = picture.samples()
     for (let i = 0; i < out.length; i++) out[i] = 255 - (from[i] ?? 0)
   })
@@ -126,7 +142,7 @@ export const scale = (
   options: { readonly smooth: boolean; readonly center: boolean }
 ): Picture => {
   const { batch, channels } = picture
-  return make(width, height, batch, channels, (out) => {
+  return make(width, height, batch, channels, after(`scale.${options.smooth}.${options.center}`, picture), (out) => {
     const from = picture.samples()
     let cropWidth = picture.width
     let cropHeight = picture.height
@@ -168,7 +184,7 @@ export const scale = (
 /** Gaussian blur, borders mirrored. */
 export const blur = (picture: Picture, radius: number, sigma: number): Picture => {
   const { batch, channels, height, width } = picture
-  return make(width, height, batch, channels, (out) => {
+  return make(width, height, batch, channels, after(`blur.${radius}.${sigma}`, picture), (out) => {
     const kernel = new Float64Array(radius * 2 + 1)
     let sum = 0
     for (let i = -radius; i <= radius; i++) sum += kernel[i + radius] = Math.exp(-(i * i) / (2 * sigma * sigma))
@@ -195,7 +211,7 @@ export const blur = (picture: Picture, radius: number, sigma: number): Picture =
 /** Some images of the batch, in the given order. */
 export const select = (picture: Picture, indexes: ReadonlyArray<number>): Picture => {
   const { channels, height, width } = picture
-  return make(width, height, indexes.length, channels, (out) => {
+  return make(width, height, indexes.length, channels, after(`select.${indexes.join()}`, picture), (out) => {
     const size = width * height * channels
     indexes.forEach((index, position) => out.set(picture.image(index), position * size))
   })
@@ -209,23 +225,15 @@ export const concat = (first: Picture, second: Picture): Picture => {
     ? second
     : scale(second, first.width, first.height, { smooth: true, center: true })
   const b = channels === sized.channels ? sized : rgb(sized)
-  return make(first.width, first.height, first.batch + second.batch, channels, (out) => {
+  return make(first.width, first.height, first.batch + second.batch, channels, after("concat", a, b), (out) => {
     out.set(a.samples(), 0)
     out.set(b.samples(), a.samples().length)
   })
 }
 
-/** A 32-bit hash of a text: what decides how an imagined picture looks. */
-export const hash = (text: string): number => {
-  let h = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
-  return (h ^ (h >>> 13)) >>> 0
-}
-
 /** A picture that nobody has seen before and everybody gets who asks with the same text: soft fields of colour. */
 export const imagine = (width: number, height: number, batch: number, text: string, noise = 0): Picture =>
-  make(width, height, batch, 3, (out) => {
+  make(width, height, batch, 3, `imagine.${noise}.${text}`, (out) => {
     let o = 0
     for (let b = 0; b < batch; b++) {
       let seed = hash(`${text}#${b}`) || 1
@@ -266,7 +274,7 @@ export const imagine = (width: number, height: number, batch: number, text: stri
 export const mix = (first: Picture, second: Picture, amount: number): Picture => {
   const a = rgb(first)
   const b = rgb(scale(second, first.width, first.height, { smooth: true, center: false }))
-  return make(first.width, first.height, first.batch, 3, (out) => {
+  return make(first.width, first.height, first.batch, 3, after(`mix.${amount}`, a, b), (out) => {
     const x = a.samples()
     const y = b.samples()
     for (let i = 0; i < out.length; i++) out[i] = (x[i] ?? 0) * (1 - amount) + (y[i % y.length] ?? 0) * amount

@@ -2,7 +2,8 @@
  * Nodes that need models, simulated: samplers send a frame per step and take their time, and the picture that comes out
  * is a pure function of everything that went in.
  */
-import { Conditioning, conditioning, digest, Latent, latent, type Model, model, pixelHash } from "./ModelValue.ts"
+import { samplers, schedulers } from "./internal/samplerNames.ts"
+import { Conditioning, conditioning, digest, Latent, latent, type Model, model, pictureKey } from "./ModelValue.ts"
 import * as NodeClass from "./NodeClass.ts"
 import * as Picture from "./Picture.ts"
 import * as Plan from "./Plan.ts"
@@ -13,42 +14,8 @@ const v1 = (displayName: string, category: string): Partial<NodeClass.NodeInfo> 
   module: "nodes"
 })
 
-const samplers = [
-  "euler",
-  "euler_cfg_pp",
-  "euler_ancestral",
-  "heun",
-  "dpm_2",
-  "dpm_2_ancestral",
-  "lms",
-  "dpm_fast",
-  "dpm_adaptive",
-  "dpmpp_2s_ancestral",
-  "dpmpp_sde",
-  "dpmpp_2m",
-  "dpmpp_2m_sde",
-  "dpmpp_3m_sde",
-  "ddpm",
-  "lcm",
-  "res_multistep",
-  "ddim",
-  "uni_pc",
-  "uni_pc_bh2"
-]
 /** Samplers that ask the model twice a step. */
 const twice: ReadonlySet<string> = new Set(["heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"])
-
-const schedulers = [
-  "simple",
-  "sgm_uniform",
-  "karras",
-  "exponential",
-  "ddim_uniform",
-  "beta",
-  "normal",
-  "linear_quadratic",
-  "kl_optimal"
-]
 
 const maxSeed = 18_446_744_073_709_551_615n
 const seed = (): NodeClass.Input<number | bigint> =>
@@ -229,7 +196,7 @@ const vaeEncode = NodeClass.define({
     }
     const samples = Picture.scale(Picture.rgb(pixels), shape.width, shape.height, { smooth: true, center: true })
     const size = shape.width * shape.height * shape.batch
-    return Plan.returns([new Latent(shape, digest(vae.key, shape.width, shape.height, pixelHash(samples)), samples)], {
+    return Plan.returns([new Latent(shape, digest(vae.key, shape.width, shape.height, pictureKey(samples)), samples)], {
       steps: [Plan.load([vae], context.workBytes(size)), Plan.wait(context.stepMs(size))]
     })
   }
@@ -250,7 +217,7 @@ const controlNetApply = NodeClass.define({
   outputs: [{ type: "CONDITIONING", name: "positive" }, { type: "CONDITIONING", name: "negative" }],
   info: v1("Apply ControlNet", "model/conditioning/controlnet"),
   run: ({ control_net, end_percent, image, negative, positive, start_percent, strength }) => {
-    const control = digest(control_net.key, pixelHash(image), strength, start_percent, end_percent)
+    const control = digest(control_net.key, pictureKey(image), strength, start_percent, end_percent)
     return Plan.returns([
       new Conditioning(digest(positive.key, control), [...positive.controls, control_net]),
       new Conditioning(digest(negative.key, control), [...negative.controls, control_net])

@@ -108,11 +108,12 @@ export class Execution {
     const values = new Map<string, ReadonlyArray<unknown>>()
     const missing = new Set<string>()
     const given = inputsOf(this.prompt.nodes, id) ?? new Map<string, Py>()
+    const { optional, required } = node.declare?.(given) ?? node
     for (const [name, value] of given) {
-      const input = Object.hasOwn(node.required, name)
-        ? node.required[name]
-        : Object.hasOwn(node.optional, name)
-        ? node.optional[name]
+      const input = Object.hasOwn(required, name)
+        ? required[name]
+        : Object.hasOwn(optional, name)
+        ? optional[name]
         : undefined
       const link = asLink(value)
       if (link === undefined) {

@@ -181,14 +181,15 @@ export class Files {
       )
     }
     const files: Array<SavedFile> = []
-    for (let index = 0; index < picture.batch; index++) {
+    const { file } = request
+    for (let index = 0; index < (file === undefined ? picture.batch : 1); index++) {
       const numbered = name.replaceAll("%batch_num%", String(index))
       const counter = this.#next(type, subfolder, name)
-      const filename = `${numbered}_${String(counter).padStart(5, "0")}_.png`
+      const filename = `${numbered}_${String(counter).padStart(5, "0")}_.${file?.extension ?? "png"}`
       this.put(
         type,
         subfolder === "" ? filename : `${subfolder}/${filename}`,
-        () => encodePng(picture, index, request.text),
+        file?.bytes ?? (() => encodePng(picture, index, request.text)),
         wallMs
       )
       files.push({ filename, subfolder, type })

@@ -17,12 +17,16 @@ const reason = (type: string, message: string, details: string, extra: Dict): Di
 
 const typeText = (type: Py): string => (isList(type) ? repr(type) : str(type))
 
+/** A type that the editor settles, and the server takes for any. */
+const matchType = "COMFY_MATCHTYPE_V3"
+
 /** Whether an output of this type may go into an input of that one. */
 const fits = (received: string, wanted: Py): boolean => {
   if (isList(wanted)) return received === "COMBO" || received === "*"
   if (typeof wanted !== "string" || wanted === "*" || received === "*" || received === wanted) return true
+  if (wanted === matchType || received === matchType) return true
   const accepted = new Set(wanted.split(",").map((type) => type.trim()))
-  return received.split(",").every((type) => accepted.has(type.trim()))
+  return received.split(",").some((type) => accepted.has(type.trim()))
 }
 
 const trace = (state: State, inner: boolean, line: string): ReadonlyArray<string> => [
@@ -116,7 +120,8 @@ export class Validation {
   #inputs(node: NodeClass, inputs: Dict): Checked | PyError {
     const errors: Array<Dict> = []
     let valid = true
-    for (const [section, declared] of [["required", node.required], ["optional", node.optional]] as const) {
+    const { optional, required } = node.declare?.(inputs) ?? node
+    for (const [section, declared] of [["required", required], ["optional", optional]] as const) {
       for (const [name, input] of Object.entries(declared)) {
         const value = inputs.get(name)
         if (value === undefined) {

@@ -1,6 +1,7 @@
 // object_info: how a class is described, in the shape of its release and its style.
 import type { Combo, Input, NodeClass } from "../NodeClass.ts"
-import { type Dict, dict, fromJs, type Py } from "./py.ts"
+import { type Dict, dict, fromJs, isDict, isList, type Py } from "./py.ts"
+import { signatureDict } from "./signatureDict.ts"
 import type { State } from "./state.ts"
 
 const floatOptions = new Set(["default", "min", "max", "step", "round"])
@@ -21,10 +22,9 @@ export const folderNames = (state: State, folder: string): ReadonlyArray<string>
     : [...state.settings.models.get(folder)?.keys() ?? []].toSorted()
 
 export const comboValues = (state: State, combo: Combo): ReadonlyArray<Py> =>
-  combo._tag === "Values" ? combo.values.map((value) => fromJs(value)) : [
-    ...combo.first ?? [],
-    ...folderNames(state, combo.folder)
-  ]
+  combo._tag === "Values"
+    ? combo.values.map((value) => fromJs(value))
+    : [...new Set([...combo.first ?? [], ...folderNames(state, combo.folder)])]
 
 /** What the class says about an input: `[type, options]`, as errors show it too. */
 export const inputConfig = (state: State, node: NodeClass, input: Input<unknown>): readonly [Py, Dict] => {
@@ -46,7 +46,38 @@ const inputDict = (state: State, node: NodeClass, inputs: Readonly<Record<string
   return out
 }
 
+/** A combo of files as given, with those that the server has besides. */
+const withFiles = (spec: Py, files: ReadonlyArray<Py>): Py => {
+  if (!isList(spec)) return spec
+  const [type = null, options = null] = spec
+  if (isList(type)) return type.length < files.length ? [files, ...spec.slice(1)] : spec
+  const listed = isDict(options) ? options.get("options") : undefined
+  return isDict(options) && isList(listed) && listed.length < files.length
+    ? [type, new Map(options).set("options", files), ...spec.slice(2)]
+    : spec
+}
+
+/** An entry of another server's object_info, as it was given but for lists of files. */
+const shownSignature = (state: State, node: NodeClass, signature: object): Dict => {
+  const given = signatureDict(signature)
+  const inputs = given.get("input")
+  if (!isDict(inputs)) return given
+  const out: Dict = new Map(inputs)
+  for (const section of ["required", "optional"] as const) {
+    const specs = inputs.get(section)
+    if (!isDict(specs)) continue
+    const shown: Dict = new Map(specs)
+    for (const [name, input] of Object.entries(node[section])) {
+      if (typeof input.type === "string" || input.type._tag === "Values") continue
+      shown.set(name, withFiles(specs.get(name) ?? null, comboValues(state, input.type)))
+    }
+    out.set(section, shown)
+  }
+  return new Map(given).set("input", out)
+}
+
 const nodeInfo = (state: State, node: NodeClass): Dict => {
+  if (node.signature !== undefined) return shownSignature(state, node, node.signature)
   const { objectInfo } = state.profile
   const v3 = node.info.style === "V3"
   const input: Dict = new Map()

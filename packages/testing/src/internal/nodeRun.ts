@@ -251,8 +251,9 @@ export function* runNode(execution: Execution, id: string): Generator<Wake, Node
       calls.push(node.outputs.map(() => new Blocker(undefined)))
       continue
     }
+    const { optional, required } = node.declare?.(given) ?? node
     const undeclared = [...given.keys()].find((name) =>
-      !Object.hasOwn(node.required, name) && !Object.hasOwn(node.optional, name)
+      !Object.hasOwn(required, name) && !Object.hasOwn(optional, name)
     )
     const ending: Ending = undeclared === undefined
       ? yield* play(
