@@ -23,7 +23,7 @@ import {
   step
 } from "./support/Model.ts"
 
-const numRuns = Number(process.env["POOL_SEQUENCES"] ?? 2_000)
+const numRuns = Number(process.env["POOL_SEQUENCES"] ?? 1_000)
 const seed = process.env["POOL_SEED"]
 
 const workflowOf = (kind: Kind, size: number, index: number): Workflow.Workflow => {
