@@ -8,7 +8,8 @@ import { chosen, type Command, initial, jobOf, type Model, permitsOf, type Seque
 import { live, type World } from "./World.ts"
 
 const numRuns = Number(process.env["FIRE_SEQUENCES"] ?? 2_000)
-const seed = process.env["FIRE_SEED"]
+/** The same ones each time: a change is judged by what it changes. Others are found with another seed, and by the soak. */
+const seed = Number(process.env["FIRE_SEED"] ?? 1)
 
 const obey = (world: World, command: Command) => {
   const { running, server } = world
@@ -76,5 +77,5 @@ it("any sequence of commands ends as the model permits", { timeout: 300_000 }, (
   fc.assert(
     fc.asyncProperty(sequences, (sequence) =>
       Effect.runPromise(Effect.map(play(sequence), (complaints) => assert.deepStrictEqual(complaints, [])))),
-    { numRuns, timeout: 20_000, ...seed === undefined ? {} : { seed: Number(seed) } }
+    { numRuns, timeout: 20_000, seed }
   ))

@@ -8,7 +8,8 @@ import { scenarios } from "./Scenario.ts"
 
 /** `FIRE_RUNS=1000 FIRE_SEED=7 npx vitest …`: more of them, or those of one seed again. */
 const numRuns = Number(process.env["FIRE_RUNS"] ?? 100)
-const seed = process.env["FIRE_SEED"]
+/** The same ones each time: a change is judged by what it changes. Others are found with another seed, and by the soak. */
+const seed = Number(process.env["FIRE_SEED"] ?? 1)
 
 export const play = (title: string, rows: ReadonlyArray<Row>): void =>
   void describe(`one client on one server, ${title}`, () => {
@@ -19,7 +20,7 @@ export const play = (title: string, rows: ReadonlyArray<Row>): void =>
             Effect.runPromise(
               Effect.map(observe(row, scenario), (seen) => assert.deepStrictEqual(judge(seen, () => row.permits), []))
             )),
-          { numRuns, timeout: 20_000, ...seed === undefined ? {} : { seed: Number(seed) } }
+          { numRuns, timeout: 20_000, seed }
         ))
     }
   })

@@ -5,7 +5,7 @@ import { realRows } from "./real/rows.ts"
 
 /** `FIRE_REAL_RUNS=100 FIRE_SEED=7 npx vitest …`: more of them, or those of one seed again. */
 const numRuns = Number(process.env["FIRE_REAL_RUNS"] ?? 3)
-const seed = process.env["FIRE_SEED"]
+const seed = Number(process.env["FIRE_SEED"] ?? 1)
 
 describe("one client, on real sockets and processes", () => {
   for (const row of realRows) {
@@ -13,7 +13,7 @@ describe("one client, on real sockets and processes", () => {
       Effect.gen(function*() {
         const details = yield* check(row, {
           numRuns,
-          seed: seed === undefined ? undefined : Number(seed),
+          seed,
           limitMs: 100_000
         })
         assert.isFalse(details.failed, failureOf(details))

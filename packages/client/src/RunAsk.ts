@@ -90,9 +90,9 @@ const fromJob = (job: Jobs.Job): Outcome => {
 /** ComfyUI's own 500: it holds an entry that it cannot write. */
 const isOwnBreakdown = (error: ComfyHttpError): boolean => error.status === 500 && error.reason._tag === "Answered"
 
-/** Once is an accident, of a gateway perhaps; an entry that cannot be written breaks its answer every time. */
+/** For half a minute it may be an accident, of a gateway perhaps; an entry that cannot be written breaks every answer. */
 const untilSurelyBroken = <A>(question: Effect.Effect<A, ComfyHttpError>): Effect.Effect<A, ComfyHttpError> =>
-  Effect.retry(question, { while: isOwnBreakdown, times: 2, schedule: Schedule.spaced("1 second") })
+  Effect.retry(question, { while: isOwnBreakdown, times: 5, schedule: Schedule.exponential("1 second") })
 
 const noAnswer = (reason: Reason): Answer => ({ _tag: "NoAnswer", reason })
 

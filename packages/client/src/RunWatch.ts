@@ -170,6 +170,8 @@ export const linkLost = (state: State): void => {
 export const hearsAgain = (state: State, now: number): void => {
   state.hearing = true
   state.heardAt = now
+  // The prompt that it spoke of may be another one of ours: silence is counted from here.
+  state.asks = 0
 }
 
 /** The event loop stood still for so long: what the server sent meanwhile has not been read yet. */

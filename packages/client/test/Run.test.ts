@@ -324,6 +324,22 @@ describe("the machine of a run", () => {
     }
   })
 
+  it("what a new connection says without a name may be about another run: silence is counted from there", () => {
+    const machine = new Machine()
+    machine.post(true)
+    machine.accept()
+    machine.give({ _tag: "LinkLost" })
+    for (let i = 0; i < 8; i++) {
+      machine.now += 1_000
+      machine.give({ _tag: "Asked", answer: { _tag: "Running" } })
+    }
+    machine.give({
+      _tag: "Frames",
+      messages: decode([JSON.stringify({ type: "executing", data: { node: "2", display_node: "2" } })])
+    })
+    assert.deepStrictEqual(RunWatch.agenda(machine.state.watch), { at: machine.now + 10_000, ask: true })
+  })
+
   it("without the last frame it asks after a second, and only then", () => {
     for (const truth of truths) {
       const machine = new Machine()

@@ -24,7 +24,8 @@ import {
 } from "./support/Model.ts"
 
 const numRuns = Number(process.env["POOL_SEQUENCES"] ?? 1_000)
-const seed = process.env["POOL_SEED"]
+/** The same ones each time: a change is judged by what it changes. Others are found with another seed, and by the soak. */
+const seed = Number(process.env["POOL_SEED"] ?? 1)
 
 const workflowOf = (kind: Kind, size: number, index: number): Workflow.Workflow => {
   switch (kind) {
@@ -182,5 +183,5 @@ it("any sequence of commands ends every job once, as the model permits", { timeo
   fc.assert(
     fc.asyncProperty(sequences, (sequence) =>
       Effect.runPromise(Effect.map(play(sequence), (wrong) => assert.deepStrictEqual(wrong, [])))),
-    { numRuns, timeout: 20_000, ...seed === undefined ? {} : { seed: Number(seed) } }
+    { numRuns, timeout: 20_000, seed }
   ))

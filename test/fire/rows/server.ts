@@ -101,6 +101,8 @@ export const server: ReadonlyArray<Row> = [
   {
     row: "fleet",
     name: "nodes are silent for minutes",
+    // Every node of three drawings may be silent for twenty minutes.
+    patienceMs: 12 * 3_600_000,
     shape: long,
     strike: inject((now) => [Fault.onNode({}, Fault.silent(share(now, 60_000, 20 * 60_000)), { probability: 0.5 })])
   },
