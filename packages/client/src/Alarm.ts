@@ -1,11 +1,11 @@
 /** One timer for many waits: a fiber that sleeps until the earliest of them, however many there are. */
+import { readTime } from "@effect-comfyui/execution/Time"
 import * as Clock from "effect/Clock"
 import type { Context } from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import { readTime } from "./internal/time.ts"
 
 /** What an alarm opens: a latch, or whatever else ends a wait. */
 export interface Wait {

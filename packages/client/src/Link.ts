@@ -2,6 +2,7 @@
  * One logical socket to one server: dialled anew whenever it ends, announced only when the server has registered it, and
  * watched by pings. What it cannot promise, that nothing was missed, it says: every loss is told with its reason.
  */
+import { readTime, type Time } from "@effect-comfyui/execution/Time"
 import type { Frame } from "@effect-comfyui/protocol/Frame"
 import * as ServerMessage from "@effect-comfyui/protocol/ServerMessage"
 import * as Clock from "effect/Clock"
@@ -15,7 +16,6 @@ import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import { type Connection, dial, LinkError, type LinkReason } from "./Connection.ts"
 import * as Defaults from "./Defaults.ts"
-import { readTime, type Time } from "./internal/time.ts"
 
 /** Where the socket stands. `generation` counts the registered connections of this link, from 1. */
 export type LinkState =

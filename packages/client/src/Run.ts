@@ -5,8 +5,8 @@
  */
 import { describe, type Reason } from "@effect-comfyui/execution/ExecutionError"
 import type { ChosenSeed, Ending, ExecutionEvent, Warning } from "@effect-comfyui/execution/ExecutionEvent"
+import type { Time } from "@effect-comfyui/execution/Time"
 import type { ServerMessage } from "@effect-comfyui/protocol/ServerMessage"
-import type { Time } from "./internal/time.ts"
 import type { Answer, Doubt, Outcome } from "./RunAnswer.ts"
 import { emitGap, emitStarted, fail, finishAs, lifecycle, toEnding } from "./RunEmit.ts"
 import { finishSettled, heardOutcome, onMessage } from "./RunFrames.ts"

@@ -1,7 +1,7 @@
 /** How a run speaks: the only place where events are made and sequence numbers given. */
 import { ExecutionError, type Reason } from "@effect-comfyui/execution/ExecutionError"
 import type { Ending, ExecutionEvent, Via } from "@effect-comfyui/execution/ExecutionEvent"
-import type { Time } from "./internal/time.ts"
+import type { Time } from "@effect-comfyui/execution/Time"
 import type { Outcome } from "./RunAnswer.ts"
 import type { Change } from "./RunNodes.ts"
 import type { State } from "./RunState.ts"

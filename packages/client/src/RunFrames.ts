@@ -1,11 +1,11 @@
 /** What the frames of a run mean. */
 import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
 import * as Outputs from "@effect-comfyui/execution/Outputs"
+import type { Time } from "@effect-comfyui/execution/Time"
 import * as NodeText from "@effect-comfyui/protocol/NodeText"
 import type { ServerMessage } from "@effect-comfyui/protocol/ServerMessage"
 import type * as Json from "@effect-comfyui/workflow/Json"
 import { classify } from "./Attribution.ts"
-import type { Time } from "./internal/time.ts"
 import type { Outcome } from "./RunAnswer.ts"
 import { common, emitChanges, emitGap, emitProgress, emitStarted, finishAs, lifecycle } from "./RunEmit.ts"
 import * as RunNodes from "./RunNodes.ts"

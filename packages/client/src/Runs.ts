@@ -1,9 +1,9 @@
 /** All runs of one client: which frame is whose, which id is taken, and what to do with prompts that nobody owns. */
 import type { RunId } from "@effect-comfyui/execution/Ids"
+import type { Time } from "@effect-comfyui/execution/Time"
 import type { ServerMessage } from "@effect-comfyui/protocol/ServerMessage"
 import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
-import type { Time } from "./internal/time.ts"
 import * as Run from "./Run.ts"
 import { publish, type RunEntry } from "./RunEntry.ts"
 

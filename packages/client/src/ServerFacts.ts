@@ -1,5 +1,6 @@
 /** What is known of the process that answers: its version, what it can run, and whether it is still the same one. */
 import type { BackendError, Capabilities } from "@effect-comfyui/execution/Backend"
+import { readTime } from "@effect-comfyui/execution/Time"
 import * as Version from "@effect-comfyui/protocol/Version"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -10,7 +11,6 @@ import type { Shape as HttpShape } from "./ComfyHttp.ts"
 import { toBackendError } from "./ComfyHttpError.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Epoch from "./Epoch.ts"
-import { readTime } from "./internal/time.ts"
 
 /** Facts of one address; kept per process and asked for when first needed. */
 export interface ServerFacts {

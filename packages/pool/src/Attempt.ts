@@ -5,6 +5,7 @@
 import type { Backend, RunRequest } from "@effect-comfyui/execution/Backend"
 import type { Reason } from "@effect-comfyui/execution/ExecutionError"
 import { type Ending, type ExecutionEvent, isEnding } from "@effect-comfyui/execution/ExecutionEvent"
+import { readTime } from "@effect-comfyui/execution/Time"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -14,7 +15,6 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AttemptClock from "./AttemptClock.ts"
 import * as Defaults from "./Defaults.ts"
-import { readTime } from "./internal/time.ts"
 
 /** How an attempt was decided. */
 export type Decided =

@@ -1,5 +1,6 @@
 /** The servers of a pool, as they come and go. Each lives in a scope of its own: what is taken out is closed. */
 import type { BackendId } from "@effect-comfyui/execution/Ids"
+import { readTime } from "@effect-comfyui/execution/Time"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,7 +10,6 @@ import * as Stream from "effect/Stream"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
-import { readTime } from "./internal/time.ts"
 import * as Member from "./Member.ts"
 import * as Servers from "./Servers.ts"
 

@@ -4,6 +4,7 @@
  * want the same models. A fold over the heads of a queue. Which server a job has failed on is not its matter.
  */
 import type { JobId } from "@effect-comfyui/execution/Ids"
+import type { Time } from "@effect-comfyui/execution/Time"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
@@ -36,12 +37,6 @@ export const defaults: Options = {
   candidates,
   tenants,
   accounts
-}
-
-/** One instant on both clocks, milliseconds: `now` monotonic, `at` epoch. */
-export interface Time {
-  readonly now: number
-  readonly at: number
 }
 
 interface Delayed extends Heap.Item {

@@ -4,6 +4,7 @@
  */
 import type { Backend, BackendError, BackendEvent } from "@effect-comfyui/execution/Backend"
 import type { BackendId } from "@effect-comfyui/execution/Ids"
+import { readTime } from "@effect-comfyui/execution/Time"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -16,7 +17,6 @@ import * as Stream from "effect/Stream"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import type { Fleet } from "./Fleet.ts"
-import { readTime } from "./internal/time.ts"
 import * as Member from "./Member.ts"
 import * as Residency from "./Residency.ts"
 

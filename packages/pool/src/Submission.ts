@@ -1,12 +1,12 @@
 /** A workflow and what is wanted of it, made into a job and into what the queue keeps of it. Pure. */
 import { JobId } from "@effect-comfyui/execution/Ids"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
+import type { Time } from "@effect-comfyui/execution/Time"
 import { sha256 } from "@effect-comfyui/workflow/Digest"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
 import * as Result from "effect/Result"
 import * as Failover from "./Failover.ts"
-import type { Time } from "./internal/time.ts"
 import * as Job from "./Job.ts"
 import { check, type JobOptions } from "./JobOptions.ts"
 import type { Offer } from "./JobQueue.ts"
