@@ -14,19 +14,12 @@ import * as Need from "./Need.ts"
 import * as Residency from "./Residency.ts"
 import type * as Router from "./Router.ts"
 
-/** What an attempt that runs is expected to take, so that others know when its server is free. */
-interface Running {
-  readonly since: number
-  readonly expectedMs: number
-}
-
 /** Owned and updated in place by its pool. Servers go with `remove`; all else has the caps of its parts. */
 export interface Fleet {
   readonly members: Map<BackendId, Member.Member>
   readonly breakers: Breakers.State
   readonly residency: Residency.State
   readonly estimates: Estimates.State
-  readonly running: Map<RunId, Running>
   /** Jobs and milliseconds given to each server so far. */
   readonly given: Map<BackendId, { jobs: number; ms: number }>
 }
@@ -36,7 +29,6 @@ export const make = (breakers?: Partial<Breakers.Options>): Fleet => ({
   breakers: Breakers.init(breakers),
   residency: Residency.init(),
   estimates: Estimates.init(),
-  running: new Map(),
   given: new Map()
 })
 
@@ -49,23 +41,11 @@ export const isIdle = (member: Member.Member): boolean => Member.status(member, 
 const isUp = (member: Member.Member): boolean =>
   member.heard && !member.draining && !member.paused && member.misses < misses
 
-/** Takes the server for a run: nothing else is placed there until `vacate`. */
-export const occupy = (
-  fleet: Fleet,
-  member: Member.Member,
-  runId: RunId,
-  held: Member.Held,
-  expectedMs: number
-): void => {
+/** Takes the server for a run: nothing else is placed there while it stands among the member's runs. */
+export const occupy = (fleet: Fleet, member: Member.Member, runId: RunId, held: Member.Held): void => {
   member.runs.set(runId, held)
-  fleet.running.set(runId, { since: held.since, expectedMs })
   const given = fleet.given.get(member.facts.id) ?? { jobs: 0, ms: 0 }
-  fleet.given.set(member.facts.id, { jobs: given.jobs + 1, ms: given.ms + expectedMs })
-}
-
-export const vacate = (fleet: Fleet, member: Member.Member, runId: RunId): void => {
-  member.runs.delete(runId)
-  fleet.running.delete(runId)
+  fleet.given.set(member.facts.id, { jobs: given.jobs + 1, ms: given.ms + held.expectedMs })
 }
 
 /** Forgets a server and what was known of it. */
@@ -82,10 +62,9 @@ export const remaining = (fleet: Fleet, id: BackendId, now: number): number => {
   const member = fleet.members.get(id)
   if (member === undefined || !isUp(member) || member.load.foreign > 0) return Number.POSITIVE_INFINITY
   let longest = 0
-  for (const [runId, { fenced }] of member.runs) {
-    const running = fleet.running.get(runId)
-    if (fenced || running === undefined) return Number.POSITIVE_INFINITY
-    longest = Math.max(longest, running.since + running.expectedMs - now, 1)
+  for (const { expectedMs, fenced, since } of member.runs.values()) {
+    if (fenced) return Number.POSITIVE_INFINITY
+    longest = Math.max(longest, since + expectedMs - now, 1)
   }
   return longest
 }

@@ -10,7 +10,7 @@ import type { AffinityKey, ContentKey } from "@effect-comfyui/workflow/WorkflowK
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
-import type * as Failover from "./Failover.ts"
+import * as Failover from "./Failover.ts"
 import type { Checked } from "./JobOptions.ts"
 import type { Need } from "./Need.ts"
 
@@ -74,28 +74,22 @@ export interface Entry {
   ending: JobEnding | undefined
 }
 
-export interface Make {
-  readonly id: JobId
-  readonly workflow: Workflow
-  readonly options: Checked
-  readonly need: Need
-  readonly affinity: AffinityKey
-  readonly content: ContentKey | null
-  /** What it asks of servers beside its classes and files, as its head in the queue says it. */
-  readonly placement: string
-  readonly submittedAt: number
-  readonly deadlineAt: number
-  readonly ledger: Failover.Ledger
-  /** Lifecycle events kept for late subscribers. */
-  readonly replay: number
-}
+/** What a job is from the start; all else comes later. */
+type Given = Pick<
+  Entry,
+  "id" | "workflow" | "options" | "need" | "affinity" | "content" | "placement" | "submittedAt" | "deadlineAt"
+>
 
-export const make = ({ replay, ...given }: Make): Entry => ({
+/** Lifecycle events of an open job kept for late subscribers. */
+const replay = 4_096
+
+export const make = (given: Given): Entry => ({
   ...given,
   log: EventLog.make(ofJob, replay),
   ended: Deferred.makeUnsafe(),
   attempts: [],
   attemptCount: 0,
+  ledger: Failover.empty,
   executions: { atLeast: 0, atMost: 0 },
   sequence: -1,
   cancelAsked: false,
@@ -118,10 +112,13 @@ export const attempted = (
   return record
 }
 
+type Untold<Event> = Event extends JobEvent ? Omit<Event, "jobId" | "sequence" | "at"> : never
+
 /** An event but for what all events of a job have. */
-export type Told = JobEvent extends infer Event
-  ? Event extends JobEvent ? Omit<Event, "jobId" | "sequence" | "at"> : never
-  : never
+export type Told = Untold<JobEvent>
+
+/** The job's last event, the same way. */
+export type EndingTold = Untold<JobEnding>
 
 const isPassing = (told: Told): boolean => told._tag === "Attempt" && isTransient(told.event)
 

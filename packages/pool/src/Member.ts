@@ -23,6 +23,8 @@ export interface Held {
   readonly jobId: JobId
   readonly key: AffinityKey
   readonly since: number
+  /** What it is expected to take, so that others know when the server is free. */
+  readonly expectedMs: number
   fenced: boolean
 }
 

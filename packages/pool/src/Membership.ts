@@ -62,10 +62,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       const own = yield* Scope.fork(scope)
       scopes.set(spec.id, own)
       tell(spec.id, [{ _tag: "ServerAdded", tags: [...tags] }])
-      yield* Scope.provide(
-        Servers.watch(spec, member, watcher, options),
-        own
-      )
+      yield* Scope.provide(Servers.watch(spec, member, watcher, options), own)
       return true
     })
 

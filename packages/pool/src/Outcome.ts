@@ -4,7 +4,6 @@
  */
 import { ExecutionError, type Reason } from "@effect-comfyui/execution/ExecutionError"
 import type { Ending, Executions } from "@effect-comfyui/execution/ExecutionEvent"
-import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import * as Breakers from "./Breakers.ts"
 import * as Failover from "./Failover.ts"
@@ -34,14 +33,9 @@ export interface Ended {
 
 /** What follows for the job, as the queue is told it. */
 export type Follows =
-  | { readonly _tag: "Settle"; readonly told: JobEndingTold }
+  | { readonly _tag: "Settle"; readonly told: Job.EndingTold }
   | { readonly _tag: "Release"; readonly delayMs: number; readonly ledger: Failover.Ledger }
-  | { readonly _tag: "DeadLetter"; readonly told: Extract<JobEndingTold, { readonly _tag: "DeadLettered" }> }
-
-/** The job's last event but for what all events have. */
-export type JobEndingTold = JobEnding extends infer Event
-  ? Event extends JobEnding ? Omit<Event, "jobId" | "sequence" | "at"> : never
-  : never
+  | { readonly _tag: "DeadLetter"; readonly told: Extract<Job.EndingTold, { readonly _tag: "DeadLettered" }> }
 
 /** What an attempt says: events for the job, notices for the pool, and what follows. */
 export interface Meaning {

@@ -186,12 +186,14 @@ export const make = Effect.fnUntraced(function*<R = never>(
       return true
     })
 
-  const refuseHopeless = (entry: Job.Entry) => {
+  /** The end of a job that no server can run; undefined while one might. */
+  const refusal = (entry: Job.Entry): Effect.Effect<void> | undefined => {
     const servers = Fleet.hopeless(fleet, entry.need)
-    if (servers === undefined) return Effect.void
+    if (servers === undefined) return undefined
     const error = poolError({ _tag: "NoEligibleServer", servers })
     return Effect.asVoid(Effect.ignore(endWaiting(entry, { _tag: "JobFailed", error, executions: entry.executions })))
   }
+  const refuseHopeless = (entry: Job.Entry): Effect.Effect<void> => refusal(entry) ?? Effect.void
 
   const scheduler = yield* Scheduler.make({
     queue,
@@ -223,9 +225,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   const learnt = () => {
     for (const entry of jobs.open.values()) {
-      if (!scheduler.active.has(entry.id) && Fleet.hopeless(fleet, entry.need) !== undefined) {
-        fork(refuseHopeless(entry))
-      }
+      const refused = scheduler.active.has(entry.id) ? undefined : refusal(entry)
+      if (refused !== undefined) fork(refused)
     }
   }
 
@@ -360,14 +361,17 @@ export const make = Effect.fnUntraced(function*<R = never>(
     ),
     cancel: (id) => Effect.flatMap(find(id), cancelEntry),
     events: Stream.fromPubSub(hub),
-    snapshot: Effect.map(servers.get, (views) => ({
-      servers: views,
-      queued: ReadySet.snapshot(ready).ready + ReadySet.snapshot(ready).delayed,
-      running: scheduler.active.size,
-      tenants: ReadySet.snapshot(ready).tenants,
-      blocked: Breakers.snapshot(fleet.breakers),
-      resident: Residency.snapshot(fleet.residency)
-    })),
+    snapshot: Effect.map(servers.get, (views) => {
+      const waiting = ReadySet.snapshot(ready)
+      return {
+        servers: views,
+        queued: waiting.ready + waiting.delayed,
+        running: scheduler.active.size,
+        tenants: waiting.tenants,
+        blocked: Breakers.snapshot(fleet.breakers),
+        resident: Residency.snapshot(fleet.residency)
+      }
+    }),
     servers,
     drain: (timeout) =>
       Effect.suspend(() => {

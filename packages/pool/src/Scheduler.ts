@@ -130,7 +130,7 @@ export const make = Effect.fnUntraced(function*(
   const now = () => readTime(clock).now
 
   /** The job has ended, whatever the queue makes of it: a lost lease means that somebody else ends it. */
-  const over = (entry: Job.Entry, told: Outcome.JobEndingTold) => {
+  const over = (entry: Job.Entry, told: Job.EndingTold) => {
     tellJob(entry, [told])
     Jobs.end(jobs, entry, now())
   }
@@ -237,7 +237,7 @@ export const make = Effect.fnUntraced(function*(
       yield* Random.next
     )
     active.delete(entry.id)
-    if (decided._tag === "Ended") Fleet.vacate(fleet, member, runId)
+    if (decided._tag === "Ended") member.runs.delete(runId)
     else yield* Effect.forkIn(fence(member, runId, decided.rest), scope)
     notice(meaning.notices)
     tellJob(entry, meaning.told)
@@ -252,7 +252,7 @@ export const make = Effect.fnUntraced(function*(
       if (held !== undefined) held.fenced = true
       return Effect.andThen(rest, () =>
         Effect.sync(() => {
-          Fleet.vacate(fleet, member, runId)
+          member.runs.delete(runId)
           wake()
         }))
     })
@@ -279,8 +279,7 @@ export const make = Effect.fnUntraced(function*(
       fleet,
       member,
       runId,
-      { jobId: head.id, key: head.affinity, since: at, fenced: false },
-      isWarm ? warmMs : coldMs
+      { jobId: head.id, key: head.affinity, since: at, expectedMs: isWarm ? warmMs : coldMs, fenced: false }
     )
     if (Breakers.permit(fleet.breakers, member.facts.id, head.affinity, at) === "probe") {
       notice(Breakers.step(fleet.breakers, { _tag: "Probing", server: member.facts.id, key: head.affinity }, at))
@@ -289,7 +288,7 @@ export const make = Effect.fnUntraced(function*(
     const claim = yield* Effect.catch(queue.claim(head.id, leaseMs), () => Effect.succeedNone)
     const entry = jobs.open.get(head.id)
     if (Option.isNone(claim) || entry === undefined) {
-      Fleet.vacate(fleet, member, runId)
+      member.runs.delete(runId)
       if (Option.isSome(claim)) yield* Effect.ignore(queue.release(head.id, claim.value.token))
       return
     }

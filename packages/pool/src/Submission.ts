@@ -6,15 +6,11 @@ import { sha256 } from "@effect-comfyui/workflow/Digest"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
 import * as Result from "effect/Result"
-import * as Failover from "./Failover.ts"
 import * as Job from "./Job.ts"
 import { check, type JobOptions } from "./JobOptions.ts"
 import type { Offer } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import * as Need from "./Need.ts"
-
-/** Lifecycle events of an open job kept for late subscribers. */
-const replay = 4_096
 
 /** The job's id: the caller's, one that its idempotency key stands for, or a fresh one. */
 const idOf = (id: JobId | undefined, key: string | undefined, fresh: string): JobId =>
@@ -44,9 +40,7 @@ export const prepare = (
       content: Result.isSuccess(content) ? content.success : null,
       placement: Jobs.placementOf(need, options.requires.classes),
       submittedAt: at,
-      deadlineAt: now + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY),
-      ledger: Failover.empty,
-      replay
+      deadlineAt: now + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY)
     })
   })
 

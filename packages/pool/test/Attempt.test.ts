@@ -9,19 +9,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/testing/TestClock"
-
-const minute = 60_000
-
-const clock: AttemptClock.Options = {
-  startMs: minute,
-  firstProgressMs: 30 * minute,
-  betweenStepsMs: 5 * minute,
-  stepFactor: 20,
-  warnMs: 5 * minute,
-  totalMs: Number.POSITIVE_INFINITY,
-  known: undefined,
-  nodeIdleMs: undefined
-}
+import { minute, patient } from "./support/clock.ts"
 
 const attempt = (workflow: Workflow, more: Partial<AttemptClock.Options> = {}) =>
   Effect.gen(function*() {
@@ -39,7 +27,7 @@ const attempt = (workflow: Workflow, more: Partial<AttemptClock.Options> = {}) =
           acceptPartial: false,
           onInterrupt: "cancel"
         },
-        clock: { ...clock, ...more },
+        clock: { ...patient, ...more },
         onEvents: (some) => void events.push(...some),
         onSilence: (nodeId, silentMs) => void told.push(`${nodeId} silent for ${silentMs}`),
         onCancelStuck: () => void told.push("cancel stuck")

@@ -3,19 +3,7 @@ import { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import * as AttemptClock from "@effect-comfyui/pool/AttemptClock"
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-
-const minute = 60_000
-
-const options: AttemptClock.Options = {
-  startMs: minute,
-  firstProgressMs: 30 * minute,
-  betweenStepsMs: 5 * minute,
-  stepFactor: 20,
-  warnMs: 5 * minute,
-  totalMs: Number.POSITIVE_INFINITY,
-  known: undefined,
-  nodeIdleMs: undefined
-}
+import { minute, patient } from "./support/clock.ts"
 
 const common = {
   runId: RunId.make("0b5c5f1e-6f0a-4d0e-9c39-0d4f5d9c1f11"),
@@ -51,7 +39,7 @@ const after = (
   events: ReadonlyArray<readonly [at: number, event: ExecutionEvent]>,
   more: Partial<AttemptClock.Options> = {}
 ) => {
-  const state = AttemptClock.init({ ...options, ...more }, 0)
+  const state = AttemptClock.init({ ...patient, ...more }, 0)
   for (const [at, event] of events) AttemptClock.step(state, event, at)
   return state
 }
