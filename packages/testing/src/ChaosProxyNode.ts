@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import { createServer, type Server, type Socket } from "node:net"
+import { dice } from "./internal/dice.ts"
 import { type Connection, type Direction, Line, type Run, type Toxics } from "./internal/lineNode.ts"
 
 export type { Connection, Direction, Toxics }
@@ -96,7 +97,7 @@ class Proxy {
   readonly #waiting = new Set<() => void>()
   #server: Server | undefined
   #losing: Array<Losing> = []
-  #random: number
+  readonly #random: () => number
   port = 0
   accepted = 0
   deaf = 0
@@ -106,7 +107,7 @@ class Proxy {
     this.#options = options
     this.#run = run
     this.#now = now
-    this.#random = (options.seed ?? 1) | 1
+    this.#random = dice(options.seed ?? 1)
     this.toxics = { toServer: options.toServer ?? {}, toClient: options.toClient ?? {} }
   }
 
@@ -136,10 +137,7 @@ class Proxy {
       run: this.#run,
       now: this.#now,
       toxics: (direction) => this.toxics[direction],
-      random: () => {
-        this.#random = (Math.imul(this.#random, 1664525) + 1013904223) | 0
-        return (this.#random >>> 0) / 4294967296
-      },
+      random: this.#random,
       asked: (text) => this.#loses(text),
       changed: () => {
         for (const look of [...this.#waiting]) look()

@@ -14,7 +14,6 @@ import type {
   Action,
   ActionData,
   BodyEnd,
-  Fault,
   FaultData,
   Flapping,
   Frame,
@@ -26,9 +25,7 @@ import type {
   Match,
   MatchData,
   NodeAction,
-  NodeInfo,
   NodeMatch,
-  NodeMatchData,
   NodeMoment,
   OnFrame,
   OnNode,
@@ -36,43 +33,13 @@ import type {
   Pace,
   Plain,
   RawResponse,
-  RequestInfo,
   Schedule,
   UpgradeAction
 } from "./FaultData.ts"
 import * as faultCodec from "./internal/faultCodec.ts"
 import { matchesRequest } from "./internal/matching.ts"
 
-export type {
-  Action,
-  ActionData,
-  BodyEnd,
-  Fault,
-  FaultData,
-  Flapping,
-  Frame,
-  FrameAction,
-  FrameActionData,
-  FrameMatch,
-  FrameMatchData,
-  Joined,
-  Match,
-  MatchData,
-  NodeAction,
-  NodeInfo,
-  NodeMatch,
-  NodeMatchData,
-  NodeMoment,
-  OnFrame,
-  OnNode,
-  OnRequest,
-  Pace,
-  Plain,
-  RawResponse,
-  RequestInfo,
-  Schedule,
-  UpgradeAction
-}
+export type * from "./FaultData.ts"
 
 /**
  * Faults as JSON, for a fake in another process; bytes are `{"base64": "…"}`. Decoding refuses what no machine has room or

@@ -1,5 +1,46 @@
 // Signatures of common classes for videos. Data only.
+import type { JsonObject } from "@effect-comfyui/workflow/Json"
 import type { Compact } from "./compactSignature.ts"
+
+/** An input that brings others with it, by what is chosen. */
+const choice = "COMFY_DYNAMICCOMBO_V3"
+
+const auto: JsonObject = { key: "auto", inputs: { required: {} } }
+
+/** A codec with its constant rate factors. */
+const codec = (key: string, crf: number, worstCrf: number): JsonObject => ({
+  key,
+  inputs: {
+    required: {},
+    optional: {
+      encoding: [choice, {
+        display_name: "encoding mode",
+        options: [auto, {
+          key: "re-encode",
+          inputs: {
+            required: {
+              crf: ["FLOAT", { default: crf, min: 0, max: worstCrf, step: 1 }],
+              color_space: ["COMBO", {
+                display_name: "color space",
+                default: "auto",
+                multiselect: false,
+                options: ["auto", "sRGB", "HDR", "HDR PQ"]
+              }]
+            }
+          }
+        }]
+      }]
+    }
+  }
+})
+
+const h264 = codec("h264", 23, 51)
+const av1 = codec("av1", 30, 63)
+
+const container = (key: string, ...codecs: ReadonlyArray<JsonObject>): JsonObject => ({
+  key,
+  inputs: { required: { codec: [choice, { options: [auto, ...codecs] }] } }
+})
 
 export const commonVideoSignatures: Readonly<Record<string, Compact>> = {
   CreateVideo: {
@@ -25,267 +66,17 @@ export const commonVideoSignatures: Readonly<Record<string, Compact>> = {
     required: {
       video: ["VIDEO", {}],
       filename_prefix: ["STRING", { default: "video/ComfyUI", multiline: false }],
-      format: ["COMFY_DYNAMICCOMBO_V3", {
-        options: [{
-          key: "auto",
-          inputs: {
-            required: {
-              codec: ["COMFY_DYNAMICCOMBO_V3", {
-                options: [{ key: "auto", inputs: { required: {} } }, {
-                  key: "h264",
-                  inputs: {
-                    required: {},
-                    optional: {
-                      encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                        display_name: "encoding mode",
-                        options: [{ key: "auto", inputs: { required: {} } }, {
-                          key: "re-encode",
-                          inputs: {
-                            required: {
-                              crf: ["FLOAT", { default: 23, min: 0, max: 51, step: 1 }],
-                              color_space: ["COMBO", {
-                                display_name: "color space",
-                                default: "auto",
-                                multiselect: false,
-                                options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                              }]
-                            }
-                          }
-                        }]
-                      }]
-                    }
-                  }
-                }, {
-                  key: "av1",
-                  inputs: {
-                    required: {},
-                    optional: {
-                      encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                        display_name: "encoding mode",
-                        options: [{ key: "auto", inputs: { required: {} } }, {
-                          key: "re-encode",
-                          inputs: {
-                            required: {
-                              crf: ["FLOAT", { default: 30, min: 0, max: 63, step: 1 }],
-                              color_space: ["COMBO", {
-                                display_name: "color space",
-                                default: "auto",
-                                multiselect: false,
-                                options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                              }]
-                            }
-                          }
-                        }]
-                      }]
-                    }
-                  }
-                }]
-              }]
-            }
-          }
-        }, {
-          key: "mp4",
-          inputs: {
-            required: {
-              codec: ["COMFY_DYNAMICCOMBO_V3", {
-                options: [{ key: "auto", inputs: { required: {} } }, {
-                  key: "h264",
-                  inputs: {
-                    required: {},
-                    optional: {
-                      encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                        display_name: "encoding mode",
-                        options: [{ key: "auto", inputs: { required: {} } }, {
-                          key: "re-encode",
-                          inputs: {
-                            required: {
-                              crf: ["FLOAT", { default: 23, min: 0, max: 51, step: 1 }],
-                              color_space: ["COMBO", {
-                                display_name: "color space",
-                                default: "auto",
-                                multiselect: false,
-                                options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                              }]
-                            }
-                          }
-                        }]
-                      }]
-                    }
-                  }
-                }, {
-                  key: "av1",
-                  inputs: {
-                    required: {},
-                    optional: {
-                      encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                        display_name: "encoding mode",
-                        options: [{ key: "auto", inputs: { required: {} } }, {
-                          key: "re-encode",
-                          inputs: {
-                            required: {
-                              crf: ["FLOAT", { default: 30, min: 0, max: 63, step: 1 }],
-                              color_space: ["COMBO", {
-                                display_name: "color space",
-                                default: "auto",
-                                multiselect: false,
-                                options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                              }]
-                            }
-                          }
-                        }]
-                      }]
-                    }
-                  }
-                }]
-              }]
-            }
-          }
-        }, {
-          key: "mkv",
-          inputs: {
-            required: {
-              codec: ["COMFY_DYNAMICCOMBO_V3", {
-                options: [{ key: "auto", inputs: { required: {} } }, {
-                  key: "h264",
-                  inputs: {
-                    required: {},
-                    optional: {
-                      encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                        display_name: "encoding mode",
-                        options: [{ key: "auto", inputs: { required: {} } }, {
-                          key: "re-encode",
-                          inputs: {
-                            required: {
-                              crf: ["FLOAT", { default: 23, min: 0, max: 51, step: 1 }],
-                              color_space: ["COMBO", {
-                                display_name: "color space",
-                                default: "auto",
-                                multiselect: false,
-                                options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                              }]
-                            }
-                          }
-                        }]
-                      }]
-                    }
-                  }
-                }, {
-                  key: "av1",
-                  inputs: {
-                    required: {},
-                    optional: {
-                      encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                        display_name: "encoding mode",
-                        options: [{ key: "auto", inputs: { required: {} } }, {
-                          key: "re-encode",
-                          inputs: {
-                            required: {
-                              crf: ["FLOAT", { default: 30, min: 0, max: 63, step: 1 }],
-                              color_space: ["COMBO", {
-                                display_name: "color space",
-                                default: "auto",
-                                multiselect: false,
-                                options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                              }]
-                            }
-                          }
-                        }]
-                      }]
-                    }
-                  }
-                }]
-              }]
-            }
-          }
-        }, {
-          key: "webm",
-          inputs: {
-            required: {
-              codec: ["COMFY_DYNAMICCOMBO_V3", {
-                options: [{ key: "auto", inputs: { required: {} } }, {
-                  key: "av1",
-                  inputs: {
-                    required: {},
-                    optional: {
-                      encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                        display_name: "encoding mode",
-                        options: [{ key: "auto", inputs: { required: {} } }, {
-                          key: "re-encode",
-                          inputs: {
-                            required: {
-                              crf: ["FLOAT", { default: 30, min: 0, max: 63, step: 1 }],
-                              color_space: ["COMBO", {
-                                display_name: "color space",
-                                default: "auto",
-                                multiselect: false,
-                                options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                              }]
-                            }
-                          }
-                        }]
-                      }]
-                    }
-                  }
-                }]
-              }]
-            }
-          }
-        }]
+      format: [choice, {
+        options: [
+          container("auto", h264, av1),
+          container("mp4", h264, av1),
+          container("mkv", h264, av1),
+          container("webm", av1)
+        ]
       }]
     },
     optional: {
-      codec: ["COMFY_DYNAMICCOMBO_V3", {
-        hidden: true,
-        options: [{ key: "auto", inputs: { required: {} } }, {
-          key: "h264",
-          inputs: {
-            required: {},
-            optional: {
-              encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                display_name: "encoding mode",
-                options: [{ key: "auto", inputs: { required: {} } }, {
-                  key: "re-encode",
-                  inputs: {
-                    required: {
-                      crf: ["FLOAT", { default: 23, min: 0, max: 51, step: 1 }],
-                      color_space: ["COMBO", {
-                        display_name: "color space",
-                        default: "auto",
-                        multiselect: false,
-                        options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                      }]
-                    }
-                  }
-                }]
-              }]
-            }
-          }
-        }, {
-          key: "av1",
-          inputs: {
-            required: {},
-            optional: {
-              encoding: ["COMFY_DYNAMICCOMBO_V3", {
-                display_name: "encoding mode",
-                options: [{ key: "auto", inputs: { required: {} } }, {
-                  key: "re-encode",
-                  inputs: {
-                    required: {
-                      crf: ["FLOAT", { default: 30, min: 0, max: 63, step: 1 }],
-                      color_space: ["COMBO", {
-                        display_name: "color space",
-                        default: "auto",
-                        multiselect: false,
-                        options: ["auto", "sRGB", "HDR", "HDR PQ"]
-                      }]
-                    }
-                  }
-                }]
-              }]
-            }
-          }
-        }]
-      }]
+      codec: [choice, { hidden: true, options: [auto, h264, av1] }]
     },
     hidden: { prompt: "PROMPT", extra_pnginfo: "EXTRA_PNGINFO" },
     output: ["VIDEO"],

@@ -1,6 +1,6 @@
 // A server and the network before it: what reaches them, what comes out, and what is on its way.
 import type * as FakeComfy from "../FakeComfy.ts"
-import type { BodyEnd, Fault, Frame, Pace, RawResponse } from "../FaultData.ts"
+import type { Action, BodyEnd, Fault, Frame, Pace, RawResponse } from "../FaultData.ts"
 import type { Flaps } from "./flaps.ts"
 import type { RequestLog } from "./requestLog.ts"
 import type { Strikes } from "./strikes.ts"
@@ -85,17 +85,11 @@ export interface Decision {
   readonly main: MainAction | undefined
 }
 
-/** An action that leaves no room for others. */
-export type MainAction =
-  | { readonly _tag: "Respond"; readonly response: RawResponse }
-  | { readonly _tag: "DropRequest" }
-  | { readonly _tag: "DropAnswer" }
-  | { readonly _tag: "ReplaceAnswer"; readonly response: RawResponse }
-  | { readonly _tag: "Hang"; readonly done: boolean }
-  | { readonly _tag: "Kill"; readonly done: boolean }
-  | { readonly _tag: "CutBody"; readonly bytes: number; readonly how: BodyEnd }
-  | { readonly _tag: "StallBody"; readonly bytes: number }
-  | { readonly _tag: "EditAnswer"; readonly edit: (response: Required<RawResponse>) => RawResponse }
+/** An action that leaves no room for others: not one of those that add up. */
+export type MainAction = Exclude<
+  Action,
+  { readonly _tag: "DelayRequest" | "HoldAnswer" | "SlowHeaders" | "SlowBody" | "PadBody" | "AnswerWithin" }
+>
 
 type Deferred =
   | { readonly _tag: "Output"; readonly output: Output }

@@ -1,16 +1,9 @@
 // Files of kinds that are not made here: they begin as such a file does, say what they were made from, and cannot be
 // played. SVG, JSON, text, GLB and safetensors are whole.
+import { concat } from "./bytes.ts"
 import { encode } from "./pyJson.ts"
 
-const join = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    out.set(part, at)
-    at += part.length
-  }
-  return out
-}
+const join = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => concat(parts)
 
 const bytes = (...values: ReadonlyArray<number>): Uint8Array => Uint8Array.from(values)
 const word = (value: number): Uint8Array => bytes(value & 255, (value >> 8) & 255, (value >> 16) & 255, value >>> 24)

@@ -9,6 +9,7 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
+import { concat } from "./bytes.ts"
 import type { Slowness } from "./faultyState.ts"
 
 export const transportError = (
@@ -26,16 +27,6 @@ export const transportError = (
 
 const empty = new Uint8Array(0)
 const encoder = new TextEncoder()
-
-export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array<ArrayBuffer> => {
-  const whole = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, at)
-    at += chunk.length
-  }
-  return whole
-}
 
 /** The body of a request, read whole. */
 export const bodyBytes = (

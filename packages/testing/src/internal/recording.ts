@@ -3,7 +3,7 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Result from "effect/Result"
 import { CassetteError, type CassetteReason } from "../CassetteError.ts"
 import * as Tape from "../Tape.ts"
-import { concat } from "./httpSeam.ts"
+import { concat } from "./bytes.ts"
 import * as latin1 from "./latin1.ts"
 import type { Redactor } from "./redact.ts"
 

@@ -9,6 +9,7 @@ import type {
   Schedule,
   UpgradeAction
 } from "../FaultData.ts"
+import { dice } from "./dice.ts"
 import { matchesFrame, matchesNode, matchesRequest } from "./matching.ts"
 
 interface Active {
@@ -34,10 +35,11 @@ export const span = (schedule: Schedule, now: number): { readonly from: number; 
 
 export class Strikes {
   #active: Array<Active> = []
-  #random: number
+  /** From 0 to 1. */
+  readonly random: () => number
 
   constructor(seed: number) {
-    this.#random = seed | 1
+    this.random = dice(seed)
   }
 
   inject(id: number, fault: Fault, now: number): void {
@@ -64,12 +66,6 @@ export class Strikes {
     return this.#active.length
   }
 
-  /** From 0 to 1; the only randomness there is. */
-  random(): number {
-    this.#random = (Math.imul(this.#random, 1664525) + 1013904223) | 0
-    return (this.#random >>> 0) / 4294967296
-  }
-
   /** Whether a fault that matches strikes now; counts it if so. */
   #strikes(active: Active, now: number): boolean {
     if (active.left <= 0 || now < active.from || now >= active.until) return false
@@ -83,19 +79,32 @@ export class Strikes {
     return true
   }
 
-  /** Every action that strikes a request; `adds` says which of them leave room for others. */
-  onRequest(request: RequestInfo, now: number, adds: (action: Action) => boolean): ReadonlyArray<Action> {
-    const out: Array<Action> = []
+  /** Every action that strikes what `actionOf` matches; `adds` says which of them leave room for others. */
+  #together<A>(
+    actionOf: (fault: Fault) => A | undefined,
+    adds: (action: A) => boolean,
+    now: number
+  ): ReadonlyArray<A> {
+    const out: Array<A> = []
     let taken = false
     for (const active of this.#active) {
-      const { fault } = active
-      if (fault._tag !== "OnRequest" || !matchesRequest(fault.match, request)) continue
-      const adding = adds(fault.action)
+      const action = actionOf(active.fault)
+      if (action === undefined) continue
+      const adding = adds(action)
       if ((!adding && taken) || !this.#strikes(active, now)) continue
       if (!adding) taken = true
-      out.push(fault.action)
+      out.push(action)
     }
     return out
+  }
+
+  /** What strikes a request. */
+  onRequest(request: RequestInfo, now: number, adds: (action: Action) => boolean): ReadonlyArray<Action> {
+    return this.#together(
+      (fault) => fault._tag === "OnRequest" && matchesRequest(fault.match, request) ? fault.action : undefined,
+      adds,
+      now
+    )
   }
 
   /** What happens to an upgrade; undefined where it goes through. */
@@ -121,19 +130,13 @@ export class Strikes {
     return out
   }
 
-  /** Every action that strikes a node that is about to run; `adds` as for requests. */
+  /** What strikes a node that is about to run. */
   onNode(node: NodeInfo, now: number, adds: (action: NodeAction) => boolean): ReadonlyArray<NodeAction> {
-    const out: Array<NodeAction> = []
-    let taken = false
-    for (const active of this.#active) {
-      const { fault } = active
-      if (fault._tag !== "OnNode" || !matchesNode(fault.match, node)) continue
-      const adding = adds(fault.action)
-      if ((!adding && taken) || !this.#strikes(active, now)) continue
-      if (!adding) taken = true
-      out.push(fault.action)
-    }
-    return out
+    return this.#together(
+      (fault) => fault._tag === "OnNode" && matchesNode(fault.match, node) ? fault.action : undefined,
+      adds,
+      now
+    )
   }
 
   /** Whether there is a fault on nodes at all. */
