@@ -134,6 +134,8 @@ export interface Shape {
    * they are older than 10 minutes, if no run is open. Never read by a run itself.
    */
   readonly capabilities: Effect.Effect<Capabilities, BackendError>
+  /** Drops models and results from the server's memory, before its next prompt. */
+  readonly freeMemory: Effect.Effect<void, BackendError>
   readonly events: Stream.Stream<BackendEvent>
   readonly files: FilesPort
   /** The socket. */
@@ -321,6 +323,9 @@ export const make = Effect.fnUntraced(function*(
       return { roundTripMs: readTime(clock).now - before, queueRemaining }
     }),
     capabilities: Effect.suspend(() => facts().capabilities),
+    freeMemory: Effect.suspend(() =>
+      Effect.mapError(http().free({ unload_models: true, free_memory: true }), toBackendError)
+    ).pipe(Effect.tap(() => hub.publish([{ _tag: "MemoryFreed" }]))),
     events: hub.events,
     get files() {
       return files()
@@ -380,6 +385,7 @@ export const backend = (client: Shape): Backend => ({
   cancel: client.cancel,
   probe: client.probe,
   capabilities: client.capabilities,
+  freeMemory: client.freeMemory,
   events: client.events,
   files: client.files
 })

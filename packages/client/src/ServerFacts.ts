@@ -1,5 +1,5 @@
 /** What is known of the process that answers: its version, what it can run, and whether it is still the same one. */
-import type { BackendError, Capabilities } from "@effect-comfyui/execution/Backend"
+import type { BackendError, Capabilities, Machine } from "@effect-comfyui/execution/Backend"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Version from "@effect-comfyui/protocol/Version"
 import type * as Clock from "effect/Clock"
@@ -37,12 +37,14 @@ export const make = (http: HttpShape, { clock, isIdle, onRestart }: {
   const state = Epoch.init()
   const one = Semaphore.makeUnsafe(1)
   let traits: Version.ServerTraits | undefined
+  let machine: Machine = CapabilitiesOf.unknownMachine
   let capabilities: Capabilities | undefined
   let readAt = 0
 
   const restarted = (is: boolean) => {
     if (!is) return
     traits = undefined
+    machine = CapabilitiesOf.unknownMachine
     capabilities = undefined
     onRestart(state.epoch)
   }
@@ -54,6 +56,7 @@ export const make = (http: HttpShape, { clock, isIdle, onRestart }: {
       onSuccess: (stats) =>
         Effect.sync(() => {
           traits = Version.traits(Version.parse(stats.system.comfyui_version))
+          machine = CapabilitiesOf.machineOf(stats)
           return traits
         })
     })
@@ -70,7 +73,8 @@ export const make = (http: HttpShape, { clock, isIdle, onRestart }: {
     capabilities = CapabilitiesOf.fromObjectInfo(
       info,
       epoch,
-      version === null ? "unknown" : Version.format(version)
+      version === null ? "unknown" : Version.format(version),
+      machine
     )
     readAt = now
     return capabilities

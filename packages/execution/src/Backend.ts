@@ -65,10 +65,21 @@ export interface Probe {
   readonly queueRemaining: number
 }
 
+/** What a server process says of its machine and of how it was started; null and empty where it does not say. */
+export interface Machine {
+  readonly argv: ReadonlyArray<string>
+  readonly ramTotalBytes: number | null
+  /** When it was asked. In a container the figures of memory may be the host's. */
+  readonly ramFreeBytes: number | null
+  /** Of its first graphics card; null where it computes without one. */
+  readonly vramTotalBytes: number | null
+}
+
 /** What one server process can run. Facts about it, never opinions. */
 export interface Capabilities {
   readonly epoch: number
   readonly version: string
+  readonly machine: Machine
   /** Class type → digest of its signature (inputs, outputs; not file lists). */
   readonly classes: ReadonlyMap<string, string>
   /** Classes that call paid partners. */
@@ -89,6 +100,8 @@ export interface Backend {
   readonly cancel: (id: RunId) => Effect.Effect<CancelOutcome, BackendError>
   readonly probe: Effect.Effect<Probe, BackendError>
   readonly capabilities: Effect.Effect<Capabilities, BackendError>
+  /** Asks the server to drop models and results from memory, once it is between two prompts. */
+  readonly freeMemory: Effect.Effect<void, BackendError>
   /** From now on; a slow reader loses the oldest. */
   readonly events: Stream.Stream<BackendEvent>
   readonly files: Files

@@ -14,7 +14,7 @@ export interface Facts {
   readonly tags: ReadonlySet<string>
   /** Of two servers that are equal otherwise, the heavier one is taken. Default 1. */
   readonly weight: number
-  /** VRAM of its card, bytes, where somebody knows it. */
+  /** VRAM of its card, bytes, where somebody says it; else what the server says counts. */
   readonly vramBytes: number | undefined
 }
 
@@ -81,7 +81,7 @@ export const status = (member: Member, misses: number): Status => {
 export const offered = ({ capabilities, facts }: Member): Offered => ({
   id: facts.id,
   tags: facts.tags,
-  vramBytes: facts.vramBytes,
+  vramBytes: facts.vramBytes ?? capabilities?.machine.vramTotalBytes ?? undefined,
   capabilities
 })
 

@@ -3,6 +3,7 @@
  * workflows stay cached (k): the one is the order of what ran there, the other is inferred from what was seen to be
  * cached. A fold without a clock; times are whatever the driver gives, for people.
  */
+import type { Machine } from "@effect-comfyui/execution/Backend"
 import type { BackendId } from "@effect-comfyui/execution/Ids"
 import { namedBy } from "@effect-comfyui/workflow/ModelInputs"
 import type { NodeId, Workflow } from "@effect-comfyui/workflow/Workflow"
@@ -26,12 +27,10 @@ export interface Signature {
   readonly at: number
 }
 
-/** How a server process caches, as far as it says. Bytes. */
+/** What a server process says that its caching depends on. */
 export interface Facts {
-  readonly argv: ReadonlyArray<string>
   readonly version: string
-  readonly ramTotal: number | null
-  readonly ramFree: number | null
+  readonly machine: Machine
 }
 
 /** Warm or not, and what that rests on. `among`: k, the workflows thought to stay cached there at once. */
@@ -47,7 +46,9 @@ export interface Warmth {
 
 export type Input =
   /** A server process was seen for the first time, or anew: what the one before had is gone. */
-  | { readonly _tag: "Started"; readonly server: BackendId; readonly facts: Facts | null }
+  | { readonly _tag: "Started"; readonly server: BackendId }
+  /** It told of itself: its flags bound k from now on, and are the first guess where no run has said more yet. */
+  | { readonly _tag: "Described"; readonly server: BackendId; readonly facts: Facts }
   /**
    * A run of ours got going: `found` says what it had cached, undefined where the frames that say it were missed. Nothing
    * found (`null`) is a cold start.
@@ -76,6 +77,8 @@ interface Server {
   /** Most recent first; also what has fallen out by our count, since a hit can prove the count wrong. */
   entries: Array<Entry>
   k: number
+  /** A run has proved something of k. */
+  proven: boolean
   /** What its flags allow; exact for classic (1) and none (0). */
   ceiling: number
   floor: number
@@ -102,19 +105,20 @@ const minorVersion = (version: string): number => {
  */
 export const prior = (facts: Facts | null): Pick<Server, "k" | "ceiling" | "floor"> => {
   if (facts === null) return { k: 1, ceiling: remembered, floor: 1 }
-  const has = (flag: string) => facts.argv.some((arg) => arg === flag || arg.startsWith(`${flag}=`))
+  const { machine: { argv, ramFreeBytes, ramTotalBytes }, version } = facts
+  const has = (flag: string) => argv.some((arg) => arg === flag || arg.startsWith(`${flag}=`))
   if (has("--cache-none")) return { k: 0, ceiling: 0, floor: 0 }
   if (has("--cache-classic")) return { k: 1, ceiling: 1, floor: 1 }
   if (has("--cache-lru")) return { k: 2, ceiling: remembered, floor: 1 }
-  if (!has("--cache-ram") && minorVersion(facts.version) <= 20) return { k: 1, ceiling: 1, floor: 1 }
-  const roomy = (facts.ramTotal ?? 0) >= roomyRamBytes && (facts.ramFree ?? 0) >= roomyFreeRamBytes
+  if (!has("--cache-ram") && minorVersion(version) <= 20) return { k: 1, ceiling: 1, floor: 1 }
+  const roomy = (ramTotalBytes ?? 0) >= roomyRamBytes && (ramFreeBytes ?? 0) >= roomyFreeRamBytes
   return { k: roomy ? 2 : 1, ceiling: remembered, floor: 1 }
 }
 
 const serverOf = (state: State, id: BackendId): Server => {
   const known = state.servers.get(id)
   if (known !== undefined) return known
-  const server: Server = { entries: [], ...prior(null) }
+  const server: Server = { entries: [], proven: false, ...prior(null) }
   state.servers.set(id, server)
   return server
 }
@@ -141,6 +145,7 @@ const index = (state: State, id: BackendId, server: Server): void => {
 
 /** What a run of ours proves of k. `place`: how many other workflows ran since. */
 const infer = (server: Server, place: number, found: "outputs" | "loader" | null): void => {
+  server.proven = true
   if (found !== null) server.k = Math.min(Math.max(server.k, place + 1), server.ceiling)
   else if (place < server.k) server.k = Math.max(Math.min(server.k, place), server.floor)
 }
@@ -176,8 +181,13 @@ export const step = (state: State, input: Input): State => {
   unindex(state, input.server, server)
   switch (input._tag) {
     case "Started":
-      Object.assign(server, { entries: [] }, prior(input.facts))
+      Object.assign(server, { entries: [], proven: false }, prior(null))
       break
+    case "Described": {
+      const { ceiling, floor, k } = prior(input.facts)
+      Object.assign(server, { ceiling, floor, k: server.proven ? Math.max(Math.min(server.k, ceiling), floor) : k })
+      break
+    }
     case "Ran":
       onRan(server, input)
       break
@@ -218,9 +228,11 @@ export const victim = (state: State, server: BackendId): AffinityKey | null => {
   return known === undefined || known.k === 0 ? null : known.entries[known.k - 1]?.key ?? null
 }
 
+const nobody: Server = { entries: [], k: 0, proven: false, ceiling: 0, floor: 0 }
+
 /** What a server is thought to have warm, most recent first. */
 export const residents = (state: State, server: BackendId): ReadonlyArray<Signature> =>
-  resident(state.servers.get(server) ?? { entries: [], k: 0, ceiling: 0, floor: 0 }).flatMap(
+  resident(state.servers.get(server) ?? nobody).flatMap(
     ({ at, evidence, key, level }) => key === null ? [] : [{ key, level, evidence, at }]
   )
 

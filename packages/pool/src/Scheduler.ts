@@ -206,7 +206,7 @@ export const make = Effect.fnUntraced(function*(
     if (fleet.members.get(server) === member) {
       // What is lost went with its process, and with it whatever was warm there; its `Restarted` may come later.
       if (ending._tag === "Failed" && ending.error.reason._tag === "Lost") {
-        Residency.step(fleet.residency, { _tag: "Started", server, facts: null })
+        Residency.step(fleet.residency, { _tag: "Started", server })
       } else if (shown.startedAt !== undefined) {
         Residency.step(fleet.residency, { _tag: "Ran", server, key, found: shown.found, at: now() })
       }

@@ -31,7 +31,7 @@ export interface ServerSpec<R = never> {
   readonly tags?: ReadonlyArray<string>
   /** How much it is given beside others. Default 1. */
   readonly weight?: number
-  /** Of its card, bytes; unknown by default. */
+  /** Of its card, bytes. Default: what the server says. */
   readonly vramBytes?: number
 }
 
@@ -72,7 +72,9 @@ const dialAgain = Schedule.min([Schedule.exponential("1 second"), Schedule.space
 
 /** What the server's process can do, read until it answers. */
 const readCapabilities = Effect.fnUntraced(function*(backend: Backend, member: Member.Member, watcher: Watcher) {
-  member.capabilities = yield* Effect.retry(backend.capabilities, dialAgain)
+  const found = yield* Effect.retry(backend.capabilities, dialAgain)
+  member.capabilities = found
+  Residency.step(watcher.fleet.residency, { _tag: "Described", server: member.facts.id, facts: found })
   watcher.learnt()
   watcher.wake()
 })
@@ -126,7 +128,7 @@ const onEvent = (
   const foreignBefore = member.load.foreign
   const [told, isNew] = Member.reported(member, event, now)
   if (event._tag === "Restarted") {
-    Residency.step(fleet.residency, { _tag: "Started", server, facts: null })
+    Residency.step(fleet.residency, { _tag: "Started", server })
     watcher.notice(Breakers.step(fleet.breakers, { _tag: "Restarted", server }, now))
   }
   if (event._tag === "MemoryFreed") Residency.step(fleet.residency, { _tag: "Freed", server, what: "all" })
@@ -160,7 +162,7 @@ export const watch = Effect.fnUntraced(function*(
         { startImmediately: true }
       )
       member.backend = backend
-      Residency.step(watcher.fleet.residency, { _tag: "Started", server: spec.id, facts: null })
+      Residency.step(watcher.fleet.residency, { _tag: "Started", server: spec.id })
       yield* Effect.forkScoped(probing(backend, member, watcher, everyMs))
       watcher.wake()
       for (;;) {

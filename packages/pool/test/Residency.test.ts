@@ -6,12 +6,12 @@ import * as fc from "fast-check"
 import { server } from "./support/heads.ts"
 
 const one = server("one")
-const facts: Residency.Facts = {
-  argv: ["main.py"],
-  version: "0.33.0",
-  ramTotal: 24 * 1024 ** 3,
-  ramFree: 20 * 1024 ** 3
-}
+const GiB = 1024 ** 3
+const machine = { argv: ["main.py"], ramTotalBytes: 24 * GiB, ramFreeBytes: 20 * GiB, vramTotalBytes: null }
+const facts = (more: Partial<Residency.Facts["machine"]> = {}, version = "0.33.0"): Residency.Facts => ({
+  version,
+  machine: { ...machine, ...more }
+})
 
 const ran = (key: AffinityKey, found: "outputs" | "loader" | null | undefined, at = 0): Residency.Input => ({
   _tag: "Ran",
@@ -31,11 +31,11 @@ const kOf = (state: Residency.State) => Residency.snapshot(state)[0]?.k
 
 describe("Residency", () => {
   it("begins with one workflow, unless flags, version or memory say otherwise", () => {
-    const k = (more: Partial<Residency.Facts>) => Residency.prior({ ...facts, ...more }).k
-    const roomy = { ramTotal: 256 * 1024 ** 3, ramFree: 200 * 1024 ** 3 }
+    const k = (...[more, version]: Parameters<typeof facts>) => Residency.prior(facts(more, version)).k
+    const roomy = { ramTotalBytes: 256 * GiB, ramFreeBytes: 200 * GiB }
     assert.strictEqual(k({}), 1)
     assert.strictEqual(k(roomy), 2)
-    assert.strictEqual(k({ ...roomy, version: "0.3.64" }), 1)
+    assert.strictEqual(k(roomy, "0.3.64"), 1)
     assert.strictEqual(k({ ...roomy, argv: ["--cache-classic"] }), 1)
     assert.strictEqual(k({ argv: ["--cache-lru", "40"] }), 2)
     assert.strictEqual(k({ ...roomy, argv: ["--cache-none"] }), 0)
@@ -62,10 +62,18 @@ describe("Residency", () => {
   })
 
   it("does not count beyond what the flags allow", () => {
-    const start: Residency.Input = { _tag: "Started", server: one, facts: { ...facts, argv: ["--cache-classic"] } }
-    assert.strictEqual(kOf(fold(start, ran("a1:a", null), ran("a1:b", null), ran("a1:a", "loader"))), 1)
-    const none: Residency.Input = { _tag: "Started", server: one, facts: { ...facts, argv: ["--cache-none"] } }
-    assert.isFalse(Residency.warmth(fold(none, ran("a1:a", null)), one, "a1:a")?.warm)
+    const flags = (...argv: ReadonlyArray<string>): Residency.Input => ({
+      _tag: "Described",
+      server: one,
+      facts: facts({ argv })
+    })
+    const hits = [ran("a1:a", null), ran("a1:b", null), ran("a1:a", "loader")]
+    assert.strictEqual(kOf(fold(flags("--cache-classic"), ...hits)), 1)
+    assert.isFalse(Residency.warmth(fold(flags("--cache-none"), ran("a1:a", null)), one, "a1:a")?.warm)
+    // Told later than it was seen: what runs have proved counts, within what the flags allow.
+    assert.strictEqual(kOf(fold(...hits, flags())), 2)
+    assert.strictEqual(kOf(fold(...hits, flags("--cache-classic"))), 1)
+    assert.strictEqual(kOf(fold(flags("--cache-lru", "40"), { _tag: "Started", server: one })), 1)
   })
 
   it("takes a foreign prompt for what pushes ours out, known or not", () => {
@@ -78,7 +86,7 @@ describe("Residency", () => {
 
   it("forgets with the process, with its memory, and does not call weights warm that were moved out", () => {
     const gone: ReadonlyArray<Residency.Input> = [
-      { _tag: "Started", server: one, facts },
+      { _tag: "Started", server: one },
       { _tag: "Freed", server: one, what: "all" },
       { _tag: "Removed", server: one }
     ]
