@@ -237,7 +237,10 @@ export const make = Effect.fnUntraced(function*(
       up: ({ generation }) => {
         negotiated = false
         tell(() => [{ _tag: "Connected", epoch: facts().epoch() }])
-        if (generation > 1) fork(facts().recheck)
+        if (generation > 1) {
+          files().doubt()
+          fork(facts().recheck)
+        }
       },
       messages: (messages, time) => {
         for (const message of messages) {

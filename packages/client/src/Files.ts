@@ -7,7 +7,8 @@ import {
   FilesError,
   type FilesReason,
   type MaskUpload,
-  type Upload
+  type Upload,
+  type Uploaded
 } from "@effect-comfyui/execution/Files"
 import { makeUuid } from "@effect-comfyui/execution/Ids"
 import * as Digest from "@effect-comfyui/workflow/Digest"
@@ -40,6 +41,8 @@ export interface FilesOptions {
 export interface ClientFiles extends Files {
   /** Forgets what was uploaded: a new process may have an empty folder. */
   readonly forget: () => void
+  /** What was uploaded is looked for before it is used again: the connection was lost, and who knows what happened there. */
+  readonly doubt: () => void
 }
 
 const failure = (reason: FilesReason): FilesError => new FilesError({ reason })
@@ -68,10 +71,12 @@ export const inputValue = ({ filename, subfolder, type }: FileRef): string => {
   return type === "input" ? path : `${path} [${type}]`
 }
 
+const contentFolder = "ec"
+
 /** A name of the content: the extension is kept, because loaders look at it. */
 const contentName = (digest: string, filename: string) => {
   const extension = /\.[A-Za-z0-9]{1,8}$/.exec(filename)?.[0] ?? ""
-  return { subfolder: `ec/${digest.slice(0, 2)}`, filename: `${digest}${extension.toLowerCase()}` }
+  return { subfolder: `${contentFolder}/${digest.slice(0, 2)}`, filename: `${digest}${extension.toLowerCase()}` }
 }
 
 const concat = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {
@@ -130,25 +135,45 @@ const numberHeader = (answer: Answer, name: string): number | null => {
   return Number.isSafeInteger(value) && value >= 0 ? value : null
 }
 
+const refOf = ({ filename, subfolder, type }: FileRef): Json.Json => ({ filename, subfolder, type })
+
+/** A file that was sent before, or is on its way by somebody else; undefined: that one was interrupted. */
+interface Known {
+  readonly answer: Deferred.Deferred<Uploaded | undefined, FilesError>
+  /** To be looked for before it is used. */
+  doubtful: boolean
+}
+
 /** Sends a file and answers the server's name for it. */
 const send = Effect.fn("comfy.upload")(function*(http: HttpFiles, upload: Upload, at: Place, original?: FileRef) {
   const boundary = `effect-comfyui-${yield* makeUuid}`
+  let sentBytes = 0
+  const content = at.content instanceof Uint8Array ? at.content : Stream.tap(at.content, (chunk) =>
+    Effect.sync(() => {
+      sentBytes += chunk.byteLength
+    }))
+  if (content instanceof Uint8Array) sentBytes = content.byteLength
   const form = multipart.body({
     boundary,
     field: "image",
     filename: at.filename,
-    content: at.content,
+    content,
     fields: {
       type: upload.type ?? "input",
       subfolder: at.subfolder,
       ...(at.overwrite ? { overwrite: "true" } : {}),
-      ...(original === undefined ? {} : { original_ref: Json.stringify({ ...original }) })
+      ...(original === undefined ? {} : { original_ref: Json.stringify(refOf(original)) })
     }
   })
   const request = original === undefined ? http.uploadImage(form) : http.uploadMask(form)
   const answer = yield* Effect.mapError(request, fromHttp(at.filename))
-  const ref: FileRef = { filename: answer.name, subfolder: answer.subfolder ?? "", type: answer.type ?? "input" }
-  return ref
+  const uploaded: Uploaded = {
+    filename: answer.name,
+    subfolder: answer.subfolder ?? "",
+    type: answer.type ?? "input",
+    sentBytes
+  }
+  return uploaded
 })
 
 /** Opens a file from an offset on. */
@@ -162,27 +187,49 @@ const open = Effect.fn("comfy.download")(function*(http: HttpFiles, file: FileRe
 /** Files over the endpoints of one server. */
 export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
   /** Insertion order is age: the oldest go first. */
-  const known = new Map<string, Deferred.Deferred<FileRef | undefined, FilesError>>()
+  const known = new Map<string, Known>()
 
-  const remember = (key: string, answer: Deferred.Deferred<FileRef | undefined, FilesError>) => {
-    known.set(key, answer)
+  const doubt = () => {
+    for (const one of known.values()) one.doubtful = true
+  }
+
+  const remember = (key: string, answer: Known["answer"]) => {
+    known.set(key, { answer, doubtful: false })
     const oldest = known.size > options.maxKnown ? known.keys().next().value : undefined
     if (oldest !== undefined) known.delete(oldest)
   }
+
+  const stat: ClientFiles["stat"] = (file) =>
+    Effect.mapError(http.stat(file), fromHttp(file.filename)).pipe(
+      Effect.map((answer) => ({ sizeBytes: numberHeader(answer, "content-length") })),
+      // Whatever was sent under names of content may be gone with this one.
+      Effect.tapError(({ reason }) =>
+        Effect.sync(() => {
+          if (reason._tag === "NotFound" && file.subfolder.startsWith(contentFolder)) doubt()
+        })
+      )
+    )
+
+  /** Where nobody can tell, it is taken for gone: to send it once more harms nobody. */
+  const isThere = (file: FileRef) => Effect.map(Effect.exit(stat(file)), Exit.isSuccess)
 
   /**
    * The same content under way or sent already is not sent again; a failure is nobody's memory. Who waits for another's
    * upload does it itself if that one is interrupted.
    */
-  const upload = Effect.fnUntraced(function*(wish: Upload): Effect.fn.Return<FileRef, FilesError> {
+  const upload = Effect.fnUntraced(function*(wish: Upload): Effect.fn.Return<Uploaded, FilesError> {
     const at = yield* place(wish, options.maxHashedBytes)
     const { key } = at
     if (key === undefined) return yield* send(http, wish, at)
     for (let before = known.get(key); before !== undefined; before = known.get(key)) {
-      const ref = yield* Deferred.await(before)
-      if (ref !== undefined) return ref
+      const ref = yield* Deferred.await(before.answer)
+      if (ref !== undefined && (!before.doubtful || (yield* isThere(ref)))) {
+        before.doubtful = false
+        return { ...ref, sentBytes: 0 }
+      }
+      if (ref !== undefined && known.get(key) === before) known.delete(key)
     }
-    const answer = Deferred.makeUnsafe<FileRef | undefined, FilesError>()
+    const answer = Deferred.makeUnsafe<Uploaded | undefined, FilesError>()
     remember(key, answer)
     return yield* send(http, wish, at).pipe(
       Effect.onExit((exit) => {
@@ -195,7 +242,7 @@ export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
     )
   })
 
-  const uploadMask = (wish: MaskUpload): Effect.Effect<FileRef, FilesError> =>
+  const uploadMask = (wish: MaskUpload): Effect.Effect<Uploaded, FilesError> =>
     Effect.flatMap(place(wish, options.maxHashedBytes), (at) => send(http, wish, at, wish.original))
 
   /** Bytes from `offset` on; what breaks off is asked for again from where it broke. */
@@ -249,12 +296,9 @@ export const make = (http: HttpFiles, options: FilesOptions): ClientFiles => {
     uploadMask,
     inputValue,
     download,
-    stat: (file) =>
-      Effect.map(
-        Effect.mapError(http.stat(file), fromHttp(file.filename)),
-        (answer) => ({ sizeBytes: numberHeader(answer, "content-length") })
-      ),
-    forget: () => known.clear()
+    stat,
+    forget: () => known.clear(),
+    doubt
   }
 }
 

@@ -43,7 +43,8 @@ describe("uploads", () => {
         client.files.upload(upload(bytes, { filename: "other.png" })),
         client.files.upload(upload(Stream.make(bytes.slice(0, 10), bytes.slice(10))))
       ], { concurrency: "unbounded" })
-      assert.strictEqual(new Set(refs.map((ref) => JSON.stringify(ref))).size, 1)
+      assert.strictEqual(new Set(refs.map(({ filename, subfolder }) => `${subfolder}/${filename}`)).size, 1)
+      assert.deepStrictEqual(refs.map(({ sentBytes }) => sentBytes).toSorted(), [0, 0, bytes.byteLength])
       assert.strictEqual(yield* uploads, 1)
       yield* client.files.upload(upload(png(2)))
       assert.strictEqual(yield* uploads, 2)

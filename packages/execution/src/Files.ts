@@ -65,6 +65,11 @@ export interface FileRef {
   readonly type: string
 }
 
+/** An upload's answer. `sentBytes`: what went over the wire for it; 0: the server had this content already. */
+export interface Uploaded extends FileRef {
+  readonly sentBytes: number
+}
+
 /** Bytes to upload: whole, or as a stream that is read once per attempt. */
 export type FileContent = Uint8Array | Stream.Stream<Uint8Array, FilesError>
 
@@ -98,9 +103,9 @@ export interface MaskUpload extends Upload {
 /** The files of one server. */
 export interface Files {
   /** Uploads and answers the name the server gave; the same content is sent once per server process. */
-  readonly upload: (upload: Upload) => Effect.Effect<FileRef, FilesError>
+  readonly upload: (upload: Upload) => Effect.Effect<Uploaded, FilesError>
   /** Uploads a mask for a file that is there; the answer names the picture with the mask in it. */
-  readonly uploadMask: (upload: MaskUpload) => Effect.Effect<FileRef, FilesError>
+  readonly uploadMask: (upload: MaskUpload) => Effect.Effect<Uploaded, FilesError>
   /** The value of a loader's input that names this file: folder, name and, outside `input`, the annotation. */
   readonly inputValue: (file: FileRef) => string
   /** Opens a file; a broken transfer goes on by range where the server allows it. */

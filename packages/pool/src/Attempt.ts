@@ -2,9 +2,10 @@
  * One attempt of a job on one server: the run's stream, raced by the policy clocks. The attempt is decided when the run
  * ends or a clock runs out; in the second case the run goes on being cancelled, and its server stays taken, until it ends.
  */
-import type { Backend, RunRequest } from "@effect-comfyui/execution/Backend"
+import type { Backend } from "@effect-comfyui/execution/Backend"
 import type { Reason } from "@effect-comfyui/execution/ExecutionError"
 import { type Ending, type ExecutionEvent, isEnding } from "@effect-comfyui/execution/ExecutionEvent"
+import type { RunId } from "@effect-comfyui/execution/Ids"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -25,12 +26,12 @@ export type Decided =
 /** What an attempt needs, and whom it tells. Listeners are synchronous and never wait. */
 export interface Options {
   readonly backend: Backend
-  readonly request: RunRequest
+  readonly runId: RunId
+  /** The run: it is submitted when it is listened to, and ends with its ending. */
+  readonly events: Stream.Stream<ExecutionEvent>
   readonly clock: AttemptClock.Options
-  /** Its events, in order, a batch at a time; none after the decision. */
+  /** Its events and our warnings, in order, a batch at a time; none after the decision. */
   readonly onEvents: (events: ReadonlyArray<ExecutionEvent>) => void
-  /** A node, or the run, has been silent for so long. */
-  readonly onSilence: (nodeId: string | null, silentMs: number) => void
   /** A run that was given up a minute ago is still there. */
   readonly onCancelStuck: () => void
 }
@@ -53,11 +54,11 @@ const outOfTime = (verdict: AttemptClock.Verdict): Reason | undefined => {
 }
 
 /** Cancels a run until it has ended, and tells when that takes a minute. */
-const cancelUntilOver = Effect.fnUntraced(function*({ backend, onCancelStuck, request }: Options) {
+const cancelUntilOver = Effect.fnUntraced(function*({ backend, onCancelStuck, runId }: Options) {
   const every = Duration.toMillis(Defaults.timeouts.cancelRepeat)
   const stuckAfter = Duration.toMillis(Defaults.timeouts.cancelStuck)
   for (let waited = 0;; waited += every) {
-    yield* Effect.ignore(backend.cancel(request.runId))
+    yield* Effect.ignore(backend.cancel(runId))
     yield* Effect.sleep(every)
     if (waited < stuckAfter && waited + every >= stuckAfter) onCancelStuck()
   }
@@ -71,25 +72,47 @@ export const run = Effect.fnUntraced(function*(
   options: Options,
   scope: Scope.Scope
 ): Effect.fn.Return<Decided> {
-  const { backend, onEvents, onSilence, request } = options
+  const { backend, onEvents, runId } = options
   const clock = yield* Clock.Clock
   const now = () => readTime(clock).now
+  /** Warnings of ours among the run's events: those that come later move up by so many. */
+  let warnings = 0
+  let last: ExecutionEvent | undefined
   const state = AttemptClock.init(options.clock, now())
   const ended = yield* Deferred.make<Ending | undefined>()
   let decided = false
   let ending: Ending | undefined
 
-  const take = (events: ReadonlyArray<ExecutionEvent>) => {
+  const take = (came: ReadonlyArray<ExecutionEvent>) => {
     const at = now()
+    const events = warnings === 0 ? came : came.map((event) => ({ ...event, sequence: event.sequence + warnings }))
     for (const event of events) {
       AttemptClock.step(state, event, at)
       if (isEnding(event)) ending = event
     }
+    last = events.at(-1) ?? last
     if (!decided) onEvents(events)
+  }
+  const warn = (nodeId: string | null, silentMs: number) => {
+    if (last === undefined || decided) return
+    const { at } = readTime(clock)
+    warnings++
+    last = {
+      _tag: "Warning",
+      runId,
+      backend: last.backend,
+      sequence: last.sequence + 1,
+      at,
+      elapsed: last.elapsed + Math.max(0, at - last.at),
+      code: "silent",
+      message: `${nodeId === null ? "the run" : `node ${nodeId}`} has said nothing for ${silentMs} ms`,
+      nodeIds: nodeId === null ? [] : [nodeId]
+    }
+    onEvents([last])
   }
   const stream = yield* Effect.forkIn(
     Effect.onExit(
-      Stream.runForEachArray(backend.run(request), (events) => Effect.sync(() => take(events))),
+      Stream.runForEachArray(options.events, (events) => Effect.sync(() => take(events))),
       () => Effect.sync(() => Deferred.doneUnsafe(ended, Effect.succeed(ending)))
     ),
     scope,
@@ -98,7 +121,7 @@ export const run = Effect.fnUntraced(function*(
 
   /** Whether the run waits behind others on its server, which is nobody's fault. */
   const isBehind = Effect.map(
-    Effect.result(backend.status(request.runId)),
+    Effect.result(backend.status(runId)),
     (answer) =>
       answer._tag === "Success" && (answer.success._tag === "Running" ||
         (answer.success._tag === "Waiting" && answer.success.ahead !== null && answer.success.ahead > 0))
@@ -118,7 +141,7 @@ export const run = Effect.fnUntraced(function*(
       const verdict = AttemptClock.due(state, now())
       if (verdict === undefined) continue
       if (verdict._tag === "Warn") {
-        onSilence(verdict.nodeId, verdict.silentMs)
+        warn(verdict.nodeId, verdict.silentMs)
         continue
       }
       const reason = outOfTime(verdict)

@@ -13,6 +13,9 @@ export const queue = {
   maxQueued: 100_000,
   /** Waiting jobs of one tenant. */
   maxQueuedPerTenant: 100_000,
+  /** `QueueFull` names a time to ask again, of at least and at most so many milliseconds. */
+  retryFloor: 100,
+  retryCap: 300_000,
   /** Ended jobs that are remembered, for idempotency and for `get`; the oldest go first … */
   history: 10_000,
   /** … and whatever ended longer ago than this. Dead letters stay until a person acts, up to `history` of them. */

@@ -33,7 +33,11 @@ export const Ledger = Schema.Struct({
   refusals: Schema.Int,
   failures: Schema.Array(Failure),
   /** Servers that this job avoids, at most 64. */
-  exclude: Schema.Array(BackendId)
+  exclude: Schema.Array(BackendId),
+  /** It ran out of memory on a card with so many bytes: only larger ones are left. */
+  moreVramThan: Schema.NullOr(Schema.Finite),
+  /** It is tried once more on this server, whose memory is freed first. */
+  freeOn: Schema.NullOr(BackendId)
 })
 export type Ledger = typeof Ledger.Type
 
@@ -51,7 +55,9 @@ export const empty: Ledger = {
   executions: 0,
   refusals: 0,
   failures: [],
-  exclude: []
+  exclude: [],
+  moreVramThan: null,
+  freeOn: null
 }
 
 /** How often, by cause, and how fast. Times in milliseconds. */
@@ -104,8 +110,8 @@ export type Verdict =
     readonly delayMs: number
     /** Only servers with more memory than this one. */
     readonly largerThan: BackendId | null
-    /** Free the server's memory before the job goes there again. */
-    readonly freeFirst: boolean
+    /** Free this server's memory, and run the job there again. */
+    readonly freeFirst: BackendId | null
     readonly why: string
   }
   | { readonly _tag: "GiveUp"; readonly why: string; /** The breakers forget it. */ readonly exonerate: boolean }
@@ -146,9 +152,25 @@ export const record = (ledger: Ledger, attempt: Attempt): Ledger => {
       : [...ledger.failures, { server: attempt.server, fingerprint: fingerprint(attempt.reason) }].slice(-maxFailures),
     exclude: avoid && !ledger.exclude.includes(attempt.server)
       ? [...ledger.exclude, attempt.server].slice(-maxExcluded)
-      : ledger.exclude
+      : ledger.exclude,
+    moreVramThan: ledger.moreVramThan,
+    freeOn: null
   }
 }
+
+/** The ledger that the next attempt is placed by. `vramBytes`: of the card that was too small, where it is known. */
+export const follow = (
+  ledger: Ledger,
+  { freeFirst, largerThan }: Extract<Verdict, { readonly _tag: "Retry" }>,
+  vramBytes: number | undefined
+): Ledger => ({
+  ...ledger,
+  exclude: ledger.exclude.filter((server) => server !== freeFirst),
+  moreVramThan: largerThan === null || vramBytes === undefined
+    ? ledger.moreVramThan
+    : Math.max(ledger.moreVramThan ?? 0, vramBytes),
+  freeOn: freeFirst
+})
 
 /** Doubled each time, with full jitter between half and whole; `random` from 0 to 1. */
 const backoff = (policy: Policy, times: number, random: number): number =>
@@ -158,14 +180,14 @@ const retry = (
   on: "same-server" | "another-server",
   delayMs: number,
   why: string,
-  more: { readonly repeats?: boolean; readonly largerThan?: BackendId; readonly freeFirst?: boolean } = {}
+  more: { readonly repeats?: boolean; readonly largerThan?: BackendId; readonly freeFirst?: BackendId } = {}
 ): Verdict => ({
   _tag: "Retry",
   on,
   repeats: more.repeats ?? true,
   delayMs,
   largerThan: more.largerThan ?? null,
-  freeFirst: more.freeFirst ?? false,
+  freeFirst: more.freeFirst ?? null,
   why
 })
 
@@ -206,7 +228,7 @@ export const decide = (attempt: Attempt, ledger: Ledger, policy: Policy, random:
     case "out-of-memory":
       if (!within(so, policy.outOfMemory)) return giveUp("out of memory again")
       return attempt.anotherKeyBefore
-        ? retry("same-server", delay, "out of memory beside another workflow", { freeFirst: true })
+        ? retry("same-server", delay, "out of memory beside another workflow", { freeFirst: server })
         : retry("another-server", delay, "out of memory", { largerThan: server })
     case "foreign-interrupt":
       return within(so, policy.foreignInterrupts)

@@ -45,6 +45,8 @@ export interface JobOptions<Metadata extends Json.Json = Json.Json> {
   /** Never taken. */
   readonly exclude?: ReadonlyArray<BackendId>
   readonly requires?: Requires
+  /** How long it runs with its models loaded, as far as the caller knows; counts until the pool has seen its like. */
+  readonly estimate?: Duration.Input
   /** The same key with the same content is the same job; with another content a typed conflict. */
   readonly idempotencyKey?: string
   readonly timeouts?: Timeouts
@@ -70,6 +72,7 @@ export interface Limits {
   readonly nodeIdleMs: number | undefined
   readonly totalMs: number | undefined
   readonly deadlineMs: number | undefined
+  readonly estimateMs: number | undefined
 }
 
 /** Options that were checked, with their defaults. */
@@ -129,7 +132,8 @@ export const check = (options: JobOptions): Result.Result<Checked, PoolError> =>
     startMs: ms("timeouts.start", timeouts.start),
     nodeIdleMs: ms("timeouts.nodeIdle", timeouts.nodeIdle),
     totalMs: ms("timeouts.total", timeouts.total),
-    deadlineMs: ms("deadline", deadline)
+    deadlineMs: ms("deadline", deadline),
+    estimateMs: ms("estimate", options.estimate)
   }
   if (problems.length > 0) {
     return Result.fail(

@@ -34,9 +34,11 @@ export const make = (cap: number = Defaults.queue.history): Jobs => ({
 const kindOf = (affinity: AffinityKey, placement: string): string => `${affinity} ${placement}`
 
 /** What asks for nothing of servers but its classes and files is one placement: the key tells those apart. */
-export const placementOf = ({ exclude, models, tags, vramBytes }: Need, classes: ReadonlyArray<string>): string => {
-  if (exclude.size + models.length + tags.length + classes.length === 0 && vramBytes === 0) return ""
-  return JSON.stringify([[...exclude].toSorted(), tags.toSorted(), vramBytes, classes.toSorted(), models.toSorted()])
+export const placementOf = (need: Need, classes: ReadonlyArray<string>): string => {
+  const { estimateMs = 0, exclude, models, prefer, tags, vramBytes } = need
+  const names = [exclude, prefer, tags, classes, models].map((one) => [...one].toSorted())
+  if (estimateMs + vramBytes === 0 && names.every((one) => one.length === 0)) return ""
+  return JSON.stringify([...names, vramBytes, estimateMs])
 }
 
 export const get = (jobs: Jobs, id: JobId): Job.Entry | undefined => jobs.open.get(id) ?? jobs.ended.get(id)?.entry

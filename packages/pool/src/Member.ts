@@ -16,15 +16,19 @@ export interface Facts {
   readonly weight: number
   /** VRAM of its card, bytes, where somebody says it; else what the server says counts. */
   readonly vramBytes: number | undefined
+  /** Its lane: only jobs that are expected to run for less, milliseconds; infinity for all. */
+  readonly underMs: number
 }
 
 /** A run of this pool on the server. `fenced`: it was given up here, and until it ends the server stays taken. */
 export interface Held {
   readonly jobId: JobId
   readonly key: AffinityKey
-  readonly since: number
+  since: number
   /** What it is expected to take, so that others know when the server is free. */
   readonly expectedMs: number
+  /** It waits in the server's queue behind another run of ours. */
+  isNext: boolean
   fenced: boolean
 }
 
@@ -46,6 +50,10 @@ export interface Member {
   epoch: number
   load: { readonly running: number; readonly waiting: number; readonly foreign: number }
   capabilities: Capabilities | undefined
+  /** Classes and files that a refusal said are missing, and until when that is believed. At most {@link maxMissing}. */
+  readonly missing: Map<string, number>
+  /** Asks for the capabilities again. */
+  refresh: () => void
   readonly runs: Map<RunId, Held>
 }
 
@@ -62,8 +70,25 @@ export const make = (facts: Facts, now: number): Member => ({
   epoch: 0,
   load: { running: 0, waiting: 0, foreign: 0 },
   capabilities: undefined,
+  missing: new Map(),
+  refresh: () => undefined,
   runs: new Map()
 })
+
+const maxMissing = 1_000
+
+/** A refusal said that it lacks these: a fact, believed for a while even against what the server lists. */
+export const lacks = (member: Member, names: ReadonlyArray<string>, until: number): void => {
+  const { missing } = member
+  for (const name of names) {
+    missing.delete(name)
+    missing.set(name, until)
+  }
+  for (const name of missing.keys()) {
+    if (missing.size <= maxMissing) break
+    missing.delete(name)
+  }
+}
 
 /** How it stands, in one word for people. */
 export type Status = "connecting" | "ready" | "busy" | "fenced" | "foreign" | "paused" | "draining" | "unreachable"
@@ -78,11 +103,12 @@ export const status = (member: Member, misses: number): Status => {
 }
 
 /** What jobs are held against. */
-export const offered = ({ capabilities, facts }: Member): Offered => ({
+export const offered = ({ capabilities, facts, missing }: Member, now: number): Offered => ({
   id: facts.id,
   tags: facts.tags,
   vramBytes: facts.vramBytes ?? capabilities?.machine.vramTotalBytes ?? undefined,
-  capabilities
+  capabilities,
+  isMissing: (name) => (missing.get(name) ?? Number.NEGATIVE_INFINITY) > now
 })
 
 /** A member for people and dashboards. */
@@ -96,11 +122,22 @@ export interface View {
   readonly version: string | null
   /** Jobs of this pool that run there, fenced ones too. */
   readonly jobs: ReadonlyArray<JobId>
+  /** The job that is in its queue already, to follow the one that runs. */
+  readonly next: JobId | null
   /** Prompts of others. */
   readonly foreign: number
 }
 
+const jobsOf = ({ runs }: Member): Pick<View, "jobs" | "next"> => {
+  const all = [...runs.values()]
+  return {
+    jobs: all.filter(({ isNext }) => !isNext).map(({ jobId }) => jobId),
+    next: all.find(({ isNext }) => isNext)?.jobId ?? null
+  }
+}
+
 export const view = (member: Member, misses: number): View => ({
+  ...jobsOf(member),
   id: member.facts.id,
   tags: [...member.facts.tags],
   weight: member.facts.weight,
@@ -108,7 +145,6 @@ export const view = (member: Member, misses: number): View => ({
   connected: member.connected,
   epoch: member.epoch,
   version: member.capabilities?.version ?? null,
-  jobs: [...member.runs.values()].map(({ jobId }) => jobId),
   foreign: member.load.foreign
 })
 
@@ -128,6 +164,7 @@ export const reported = (
     case "Connected":
       member.connected = true
       member.misses = 0
+      if (member.epoch !== event.epoch) member.missing.clear()
       member.epoch = event.epoch
       return [[{ _tag: "ServerConnected", epoch: event.epoch }], member.capabilities?.epoch !== event.epoch]
     case "Disconnected":
@@ -137,6 +174,7 @@ export const reported = (
       return [[{ _tag: "ServerDisconnected", reason: event.reason }], false]
     case "Restarted":
       member.epoch = event.epoch
+      member.missing.clear()
       member.load = { running: 0, waiting: 0, foreign: 0 }
       return [[{ _tag: "ServerRestarted", epoch: event.epoch }], true]
     case "Load": {

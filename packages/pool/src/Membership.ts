@@ -2,6 +2,7 @@
 import type { BackendId } from "@effect-comfyui/execution/Ids"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
@@ -30,8 +31,26 @@ export interface Shape {
   readonly changes: Stream.Stream<ReadonlyArray<Member.View>>
 }
 
+/** Servers that are kept for short jobs, named one by one or by a tag of theirs. */
+export interface Lane {
+  /** Only jobs that are expected to run for less than this; unknown ones not. */
+  readonly under: Duration.Input
+  readonly servers?: ReadonlyArray<BackendId>
+  readonly tags?: ReadonlyArray<string>
+}
+
 /** What membership changes and wakes, and how servers are looked after. */
-export interface Options extends Servers.Watcher, Servers.Options {}
+export interface Options extends Servers.Watcher, Servers.Options {
+  readonly lanes: ReadonlyArray<Lane>
+}
+
+/** The narrowest of the lanes that the server stands in; infinity outside of all. */
+const underOf = (lanes: ReadonlyArray<Lane>, { id, tags = [] }: Servers.ServerSpec): number =>
+  Math.min(
+    Number.POSITIVE_INFINITY,
+    ...lanes.filter((lane) => lane.servers?.includes(id) === true || lane.tags?.some((tag) => tags.includes(tag)))
+      .map(({ under }) => Duration.toMillis(Duration.fromInputUnsafe(under)))
+  )
 
 /** The members of the pool whose scope this is. */
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Shape, never, Scope.Scope> {
@@ -56,7 +75,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     Effect.gen(function*() {
       if (fleet.members.has(spec.id)) return false
       const tags = new Set(spec.tags)
-      const member = Member.make({ id: spec.id, tags, weight: spec.weight ?? 1, vramBytes: spec.vramBytes }, now())
+      const { id, vramBytes, weight = 1 } = spec
+      const member = Member.make({ id, tags, weight, vramBytes, underMs: underOf(options.lanes, spec) }, now())
       fleet.members.set(spec.id, member)
       resized()
       const own = yield* Scope.fork(scope)

@@ -21,6 +21,8 @@ export interface Need {
   readonly files: ReadonlyArray<NeededFile>
   /** Model files that options name without an input: any list may have them. */
   readonly models: ReadonlyArray<string>
+  /** What the job says of its own time, milliseconds warm; counts until runs say more. */
+  readonly estimateMs: number | undefined
 }
 
 /** What a workflow and its options ask for. */
@@ -43,7 +45,8 @@ export const of = (workflow: Workflow.Workflow, options: Checked): Need => {
     vramBytes: options.requires.vramBytes,
     classes,
     files,
-    models: options.requires.models
+    models: options.requires.models,
+    estimateMs: options.limits.estimateMs
   }
 }
 
@@ -53,6 +56,8 @@ export interface Offered {
   readonly tags: ReadonlySet<string>
   readonly vramBytes: number | undefined
   readonly capabilities: Capabilities | undefined
+  /** A refusal said lately that it has no class or file of this name. */
+  readonly isMissing: (name: string) => boolean
 }
 
 const few = (names: ReadonlyArray<string>): string =>
@@ -71,12 +76,15 @@ export const lacks = (need: Need, server: Offered): string | undefined => {
   if (server.vramBytes !== undefined && server.vramBytes < need.vramBytes) {
     return `has ${server.vramBytes} of ${need.vramBytes} bytes of VRAM`
   }
-  const { capabilities } = server
-  if (capabilities === undefined) return undefined
-  const classes = [...need.classes].filter((name) => !capabilities.classes.has(name))
+  const { capabilities, isMissing } = server
+  const classes = [...need.classes].filter((name) => isMissing(name) || capabilities?.classes.has(name) === false)
   if (classes.length > 0) return `has no class ${few(classes)}`
-  const files = need.files.filter(({ input, name }) => capabilities.files.get(input)?.includes(name) === false)
-  const models = need.models.filter((name) => !hasModel(capabilities, name))
+  const files = need.files.filter(({ input, name }) =>
+    isMissing(name) || capabilities?.files.get(input)?.includes(name) === false
+  )
+  const models = need.models.filter((name) =>
+    isMissing(name) || (capabilities !== undefined && !hasModel(capabilities, name))
+  )
   const missing = [...files.map(({ name }) => name), ...models]
   return missing.length > 0 ? `has no file ${few(missing)}` : undefined
 }

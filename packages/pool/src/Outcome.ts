@@ -9,7 +9,8 @@ import * as Breakers from "./Breakers.ts"
 import * as Failover from "./Failover.ts"
 import type { Fleet } from "./Fleet.ts"
 import type * as Job from "./Job.ts"
-import type { Member } from "./Member.ts"
+import { type Member, offered } from "./Member.ts"
+import { hasLarger } from "./Placement.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 
 /** An attempt as it was. */
@@ -21,6 +22,12 @@ export interface Ended {
   readonly ending: Ending
   /** The server took the prompt, or nobody knows that it did not. */
   readonly accepted: boolean
+  /** As far as anybody knows it only waited behind another run of ours: it has cost no GPU anything. */
+  readonly onlyWaited: boolean
+  /** It was taken back from the server's queue, for another server. */
+  readonly recalled: boolean
+  /** The server said that it took it out of its queue before it began. */
+  readonly neverRan: boolean
   /** Its first node began. */
   readonly began: boolean
   /** The models had to be loaded; undefined: nobody knows. */
@@ -55,10 +62,10 @@ const plus = (a: Executions, b: Executions): Executions => ({
   atMost: a.atMost + b.atMost
 })
 
-const executionsOf = ({ accepted, began, ending }: Ended): Executions =>
+const executionsOf = ({ accepted, began, ending, neverRan }: Ended): Executions =>
   ending._tag === "Completed"
     ? ending.executions
-    : { atLeast: began ? 1 : 0, atMost: accepted ? 1 : 0 }
+    : { atLeast: began ? 1 : 0, atMost: accepted && !neverRan ? 1 : 0 }
 
 const reasonOf = (ending: Exclude<Ending, { readonly _tag: "Completed" }>): Reason =>
   ending._tag === "Failed" ? ending.error.reason : { _tag: "Cancelled", by: ending.by }
@@ -94,6 +101,12 @@ const succeeded = (
 const verdictWord = (verdict: Failover.Verdict) =>
   verdict._tag === "Retry" ? verdict.on : verdict._tag === "GiveUp" ? "give-up" as const : "dead-letter" as const
 
+/** It needs a larger card, and there is none. */
+const isBeyond = (fleet: Fleet, verdict: Failover.Verdict, { entry, member }: Ended, now: number): boolean =>
+  verdict._tag === "Retry" && verdict.largerThan !== null && !hasLarger(fleet, entry.need, member, now)
+
+const tooLarge: Failover.Verdict = { _tag: "GiveUp", why: "no server has a larger card", exonerate: false }
+
 /** Takes an attempt's end. `random`: from 0 to 1, for the delay of a retry. */
 export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, random: number): Meaning => {
   const { ending, entry, member, record } = ended
@@ -109,11 +122,19 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
     verdict,
     executions
   })
-  if (entry.cancelAsked || (reason._tag === "Cancelled" && reason.by === "us")) {
+  const isOurs = reason._tag === "Cancelled" && reason.by === "us"
+  if (entry.cancelAsked || (isOurs && !ended.recalled)) {
     return {
       told: [attemptEnded("give-up")],
       notices,
       follows: { _tag: "Settle", told: { _tag: "JobCancelled", by: "us", executions } }
+    }
+  }
+  if (isOurs) {
+    return {
+      told: [attemptEnded("another-server")],
+      notices,
+      follows: { _tag: "Release", delayMs: 0, ledger: entry.ledger }
     }
   }
   const error = ending._tag === "Failed"
@@ -122,17 +143,18 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
   const attempt: Failover.Attempt = {
     server: member.facts.id,
     reason,
-    accepted: ended.accepted,
+    accepted: ended.accepted && !ended.onlyWaited,
     paid: ended.paid,
     anotherKeyBefore: ended.anotherKeyBefore
   }
   const ledger = Failover.record(entry.ledger, attempt)
-  const verdict = Failover.decide(
+  const decided = Failover.decide(
     attempt,
     ledger,
     { ...policy.failover, onAmbiguity: entry.options.onAmbiguity },
     random
   )
+  const verdict = isBeyond(fleet, decided, ended, now) ? tooLarge : decided
   const told = [attemptEnded(verdictWord(verdict))]
   switch (verdict._tag) {
     case "Retry": {
@@ -141,7 +163,12 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
       if (now + delayMs >= entry.deadlineAt) {
         return { told, notices, follows: { _tag: "Settle", told: { _tag: "JobFailed", error, executions } } }
       }
-      return { told, notices, follows: { _tag: "Release", delayMs, ledger } }
+      const { vramBytes } = offered(member, now)
+      return {
+        told,
+        notices,
+        follows: { _tag: "Release", delayMs, ledger: Failover.follow(ledger, verdict, vramBytes) }
+      }
     }
     case "GiveUp": {
       if (verdict.exonerate) {

@@ -22,8 +22,8 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Admission from "./Admission.ts"
 import * as Breakers from "./Breakers.ts"
-import * as Defaults from "./Defaults.ts"
 import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
 import * as Job from "./Job.ts"
@@ -32,7 +32,9 @@ import { JobQueue } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import type * as Member from "./Member.ts"
 import * as Membership from "./Membership.ts"
+import * as Placement from "./Placement.ts"
 import type { PoolEvent } from "./PoolEvent.ts"
+import * as Prefetch from "./Prefetch.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Residency from "./Residency.ts"
 import * as RetryBudget from "./RetryBudget.ts"
@@ -48,9 +50,17 @@ export interface Options<R = never> {
   readonly failover?: Partial<Failover.Policy>
   readonly breakers?: Partial<Breakers.Options>
   readonly budget?: Partial<RetryBudget.Options>
-  /** Jobs of one tenant that may wait, and that may run, at once. */
+  /** Waiting jobs at which `submit` fails with `QueueFull`, in all and of one tenant. Default 100,000 each. */
+  readonly maxQueued?: number
   readonly maxQueuedPerTenant?: number
+  /** Jobs of one tenant that may run at once. Default: no limit. */
   readonly maxRunningPerTenant?: number
+  /** Servers kept for short jobs. */
+  readonly lanes?: ReadonlyArray<Membership.Lane>
+  /** Whether the next prompt goes to a server shortly before it is free. Default: where it is safe, see `Prefetch`. */
+  readonly prefetch?: Partial<Prefetch.Options> | "off"
+  /** What to do with servers that others use too. Default `polite`: nothing is placed while they do. */
+  readonly sharing?: Fleet.Sharing
   /** Shares of tenants beside the others, 1 by default. */
   readonly tenantWeights?: Readonly<Record<string, number>>
   /** Between two probes of a server that says nothing; 0: none. */
@@ -136,12 +146,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const scope = yield* Effect.scope
   const hub = yield* PubSub.sliding<PoolEvent>(eventsKept)
   const fork = yield* FiberSet.makeRuntime()
-  const fleet = Fleet.make(options.breakers)
+  const fleet = Fleet.make(options.breakers, options.sharing)
   const jobs = Jobs.make()
   const ready = ReadySet.init()
-  const perTenant = new Map<string, number>()
   let closed = false
   const time = () => readTime(clock)
+  const admission = Admission.init(options, time().now)
   for (const [tenant, weight] of Object.entries(options.tenantWeights ?? {})) ReadySet.setWeight(ready, tenant, weight)
 
   const publish = (events: ReadonlyArray<PoolEvent>) => {
@@ -170,10 +180,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
         ? entry.attemptCount === 1
         : entry.ending !== undefined && entry.attemptCount === 0
     ) {
-      const { tenant } = entry.options
-      const left = (perTenant.get(tenant) ?? 1) - 1
-      if (left > 0) perTenant.set(tenant, left)
-      else perTenant.delete(tenant)
+      Admission.left(admission, entry.options.tenant, time().now)
     }
   }
 
@@ -188,7 +195,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   /** The end of a job that no server can run; undefined while one might. */
   const refusal = (entry: Job.Entry): Effect.Effect<void> | undefined => {
-    const servers = Fleet.hopeless(fleet, entry.need)
+    const servers = Placement.hopeless(fleet, entry.need, time().now)
     if (servers === undefined) return undefined
     const error = poolError({ _tag: "NoEligibleServer", servers })
     return Effect.asVoid(Effect.ignore(endWaiting(entry, { _tag: "JobFailed", error, executions: entry.executions })))
@@ -207,6 +214,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     },
     maxRunningPerTenant: options.maxRunningPerTenant ?? Number.POSITIVE_INFINITY,
     onClose: options.onClose ?? "cancel",
+    prefetch: options.prefetch === "off" ? "off" : { ...Prefetch.defaults, ...options.prefetch },
     tellJob,
     tellServer: (member, told) => tellServer(member.facts.id, told),
     notice,
@@ -279,14 +287,13 @@ export const make = Effect.fnUntraced(function*<R = never>(
     if (closed) return yield* poolError({ _tag: "Closed" })
     const entry = yield* Effect.fromResult(Submission.prepare(workflow, wanted, yield* makeUuid, time()))
     const { limits, tenant } = entry.options
-    const limit = options.maxQueuedPerTenant ?? Defaults.queue.maxQueuedPerTenant
-    if ((perTenant.get(tenant) ?? 0) >= limit) {
-      return yield* poolError({ _tag: "QueueFull", tenant, limit, retryAfterMs: 1_000 })
-    }
     const known = Jobs.get(jobs, entry.id)
+    const full = known === undefined ? Admission.refusal(admission, tenant, time().now) : undefined
+    if (full !== undefined) return yield* poolError(full)
     // It is known before the queue tells of it, or a claim would find nobody.
     if (known === undefined) Jobs.add(jobs, entry)
-    const cost = Estimates.estimate(fleet.estimates, anywhere, entry.affinity).warmMs
+    const { samples, warmMs } = Estimates.estimate(fleet.estimates, anywhere, entry.affinity)
+    const cost = samples > 0 ? warmMs : limits.estimateMs ?? warmMs
     const offered = yield* Effect.onError(queue.offer(Submission.offerOf(entry, cost)), () =>
       Effect.sync(() => {
         if (known === undefined) Jobs.drop(jobs, entry)
@@ -296,7 +303,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
         ? elsewhere(entry)
         : Effect.succeed(toJob(known))
     }
-    perTenant.set(tenant, (perTenant.get(tenant) ?? 0) + 1)
+    Admission.joined(admission, tenant, time().now)
     tellJob(entry, [{ _tag: "Queued" }])
     entry.isQueued = true
     scheduler.wake()
@@ -334,6 +341,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     notice,
     wake: scheduler.wake,
     learnt,
+    lanes: options.lanes ?? [],
     ...options.probe === undefined ? {} : { probe: options.probe }
   })
   yield* Effect.forEach(options.servers ?? [], (spec) => servers.add(Servers.provide(spec, context)), { discard: true })

@@ -162,6 +162,7 @@ export const watch = Effect.fnUntraced(function*(
         { startImmediately: true }
       )
       member.backend = backend
+      member.refresh = () => void refresh.openUnsafe()
       Residency.step(watcher.fleet.residency, { _tag: "Started", server: spec.id })
       yield* Effect.forkScoped(probing(backend, member, watcher, everyMs))
       watcher.wake()

@@ -1,5 +1,5 @@
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
-import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
+import { type ExecutionEvent, isTransient } from "@effect-comfyui/execution/ExecutionEvent"
 import { makeRunId } from "@effect-comfyui/execution/Ids"
 import * as Attempt from "@effect-comfyui/pool/Attempt"
 import type * as AttemptClock from "@effect-comfyui/pool/AttemptClock"
@@ -16,20 +16,22 @@ const attempt = (workflow: Workflow, more: Partial<AttemptClock.Options> = {}) =
     const client = yield* ComfyClient.ComfyClient
     const events: Array<ExecutionEvent> = []
     const told: Array<string> = []
+    const runId = yield* makeRunId
+    const backend = ComfyClient.backend(client)
     const decided = yield* ComfyTest.advanceWhile(
       Attempt.run({
-        backend: ComfyClient.backend(client),
-        request: {
-          runId: yield* makeRunId,
+        backend,
+        runId,
+        events: backend.run({
+          runId,
           job: Option.none(),
           workflow,
           attachments: [],
           acceptPartial: false,
           onInterrupt: "cancel"
-        },
+        }),
         clock: { ...patient, ...more },
         onEvents: (some) => void events.push(...some),
-        onSilence: (nodeId, silentMs) => void told.push(`${nodeId} silent for ${silentMs}`),
         onCancelStuck: () => void told.push("cancel stuck")
       }, yield* Effect.scope),
       { limit: "5 hours" }
@@ -43,6 +45,15 @@ const outcomes = Effect.flatMap(
 )
 
 describe("an attempt", () => {
+  it.effect("warns of a silent node among the run's events, and leaves no hole in their sequence", () =>
+    Effect.gen(function*() {
+      const { decided, events } = yield* attempt(Workflows.slow({ seconds: 600 }))
+      assert.isTrue(decided._tag === "Ended" && decided.ending._tag === "Completed")
+      assert.include(events.map(({ _tag }) => _tag), "Warning")
+      const lifecycle = events.filter((event) => !isTransient(event))
+      assert.deepStrictEqual(lifecycle.map(({ sequence }) => sequence), lifecycle.map((_, index) => index))
+    }).pipe(Effect.provide(ComfyTest.layer())))
+
   it.effect("ends with its run, and has told all of it", () =>
     Effect.gen(function*() {
       const { decided, events } = yield* attempt(Workflows.counting({ steps: 3 }))
@@ -53,7 +64,9 @@ describe("an attempt", () => {
   it.effect("whose node is silent for too long is given up, cancelled, and its server free when the run has ended", () =>
     Effect.gen(function*() {
       const { decided, events, told } = yield* attempt(Workflows.slow({ seconds: 3_600 }))
-      assert.deepStrictEqual(told, ["2 silent for 300000"])
+      assert.deepStrictEqual(told, [])
+      const warnings = events.filter((event) => event._tag === "Warning")
+      assert.deepStrictEqual(warnings.map(({ code, nodeIds }) => [code, nodeIds]), [["silent", ["2"]]])
       if (decided._tag !== "GivenUp") return assert.fail("not given up")
       assert.deepStrictEqual(decided.reason, { _tag: "NodeTimeout", nodeId: "2", limitMs: 30 * minute })
       const rest = yield* ComfyTest.advanceWhile(decided.rest)

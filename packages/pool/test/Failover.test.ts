@@ -65,12 +65,12 @@ describe("Failover", () => {
 
   it("runs out of memory once more: beside another workflow on the same card, else on a larger one", () => {
     const alone = verdicts([attempt(oom), attempt(oom, { server: two })])
-    assert.deepInclude(alone.all[0], { on: "another-server", largerThan: one, freeFirst: false })
+    assert.deepInclude(alone.all[0], { on: "another-server", largerThan: one, freeFirst: null })
     assert.strictEqual(alone.tags[1], "GiveUp")
     assert.deepInclude(verdicts([attempt(oom, { anotherKeyBefore: true })]).all[0], {
       on: "same-server",
       largerThan: null,
-      freeFirst: true
+      freeFirst: one
     })
   })
 

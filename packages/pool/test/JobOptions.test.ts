@@ -20,7 +20,8 @@ describe("the options of a job", () => {
       startMs: undefined,
       nodeIdleMs: undefined,
       totalMs: undefined,
-      deadlineMs: undefined
+      deadlineMs: undefined,
+      estimateMs: undefined
     })
   })
 

@@ -8,6 +8,7 @@ import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
 import * as Servers from "@effect-comfyui/pool/Servers"
 import type { ServerSpec } from "@effect-comfyui/pool/Servers"
 import { ComfyTest, FakeServers, TestNodes } from "@effect-comfyui/testing"
+import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
@@ -58,6 +59,13 @@ export const layerFleet = (n: number, { members = n, pool, servers, specs }: Set
     Layer.provideMerge(fakes)
   )
 }
+
+/** A prompt of somebody else, straight to the n-th server. */
+export const foreign = (n: number, workflow: Workflow) =>
+  Effect.scoped(Effect.gen(function*() {
+    const stranger = yield* ComfyClient.make({ url: ComfyTest.urlOf(ComfyTest.nameOf(n)), socket: "none" })
+    return yield* stranger.submit(workflow)
+  }))
 
 /** All events of a job, when it has ended; moves the clock. */
 export const all = (job: Pool.PoolJob, limit: "1 hour" | "1 day" = "1 hour") =>

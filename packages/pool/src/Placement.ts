@@ -1,0 +1,214 @@
+/**
+ * Which jobs may go to which servers now, and why not: pure questions to the fleet, and the view of it that routers decide
+ * by. What is the same for all jobs of one kind is reckoned once in a reading.
+ */
+import type { BackendId } from "@effect-comfyui/execution/Ids"
+import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
+import * as Breakers from "./Breakers.ts"
+import * as Defaults from "./Defaults.ts"
+import type * as Failover from "./Failover.ts"
+import * as Fleet from "./Fleet.ts"
+import type * as Job from "./Job.ts"
+import type { JobHead } from "./JobHead.ts"
+import * as Member from "./Member.ts"
+import * as Need from "./Need.ts"
+import * as Residency from "./Residency.ts"
+import type * as Router from "./Router.ts"
+
+type State = Fleet.Fleet
+
+/** Why this server is not for such jobs at all; undefined where nothing known speaks against it. */
+export const whyNever = (need: Need.Need, member: Member.Member, now: number): string | undefined =>
+  Need.lacks(need, Member.offered(member, now))
+
+/** Expected warm milliseconds there: learnt, else what the job says of itself; undefined: nobody knows. */
+const expected = (fleet: State, need: Need.Need, key: AffinityKey, id: BackendId): number | undefined => {
+  const { samples, warmMs } = Estimates.estimate(fleet.estimates, id, key)
+  return samples > 0 ? warmMs : need.estimateMs
+}
+
+/**
+ * A lane is kept from long jobs, and from those of which nobody knows, as long as another server could run them: a fleet of
+ * lanes only is no reason to wait for ever.
+ */
+const isKept = (fleet: State, need: Need.Need, key: AffinityKey, member: Member.Member, now: number): boolean => {
+  const { id, underMs } = member.facts
+  if (underMs === Number.POSITIVE_INFINITY) return false
+  const ms = expected(fleet, need, key, id) ?? Number.POSITIVE_INFINITY
+  if (ms < underMs) return false
+  for (const other of fleet.members.values()) {
+    const longer = other.facts.underMs > ms || other.facts.underMs === Number.POSITIVE_INFINITY
+    if (longer && whyNever(need, other, now) === undefined) return true
+  }
+  return false
+}
+
+/** Why this server is not for jobs of this kind now, busy or idle. */
+const whyNotKind = (
+  fleet: State,
+  need: Need.Need,
+  key: AffinityKey,
+  member: Member.Member,
+  now: number
+): string | undefined => {
+  if (!Fleet.isUp(member)) return Member.status(member, Defaults.health.misses)
+  const never = whyNever(need, member, now)
+  if (never !== undefined) return never
+  if (Breakers.permit(fleet.breakers, member.facts.id, key, now) === "blocked") return "blocked after failures"
+  return isKept(fleet, need, key, member, now) ? "kept for shorter jobs" : undefined
+}
+
+/** Whether any server could take the job that it has not failed on: if not, it goes back to those it knows. */
+const hasOther = (fleet: State, need: Need.Need, avoid: ReadonlyArray<BackendId>, now: number): boolean => {
+  for (const member of fleet.members.values()) {
+    if (!avoid.includes(member.facts.id) && Fleet.isUp(member) && whyNever(need, member, now) === undefined) return true
+  }
+  return false
+}
+
+/** Why this job is not for a server that its kind may run on, after what it has been through. */
+const whyNotAgain = (
+  fleet: State,
+  need: Need.Need,
+  { exclude, freeOn, moreVramThan }: Failover.Ledger,
+  member: Member.Member,
+  now: number
+): string | undefined => {
+  const { id } = member.facts
+  if (freeOn !== null && freeOn !== id && fleet.members.has(freeOn)) return "to be tried again where memory is freed"
+  const { vramBytes } = Member.offered(member, now)
+  if (moreVramThan !== null && vramBytes !== undefined && vramBytes <= moreVramThan) {
+    return "ran out of memory on a card as large"
+  }
+  return exclude.includes(id) && hasOther(fleet, need, exclude, now) ? "failed there before" : undefined
+}
+
+/** Why this server is not for this job now, busy or idle; undefined: it may run there. */
+export const whyNot = (
+  fleet: State,
+  { affinity, ledger, need }: Pick<Job.Entry, "affinity" | "ledger" | "need">,
+  member: Member.Member,
+  now: number
+): string | undefined => whyNotKind(fleet, need, affinity, member, now) ?? whyNotAgain(fleet, need, ledger, member, now)
+
+/** Whether another server than this one has a larger card, or one of which nobody knows the size. */
+export const hasLarger = (fleet: State, need: Need.Need, than: Member.Member, now: number): boolean => {
+  const { vramBytes: had } = Member.offered(than, now)
+  for (const member of fleet.members.values()) {
+    if (member === than || whyNever(need, member, now) !== undefined) continue
+    const { vramBytes } = Member.offered(member, now)
+    if (had === undefined || vramBytes === undefined || vramBytes > had) return true
+  }
+  return false
+}
+
+/** The reasons of all servers, the first hundred of them. */
+const maxReasons = 100
+
+type Reasons = ReadonlyArray<{ readonly server: string; readonly why: string }>
+
+/**
+ * Why every server cannot run such jobs; undefined while one might. A server whose capabilities are not known might, unless
+ * the job has waited long enough for it (`impatient`). An empty fleet is no reason: servers may come.
+ */
+export const hopeless = (
+  fleet: State,
+  need: Need.Need,
+  now: number,
+  impatient = false
+): Reasons | undefined => {
+  const reasons: Array<{ server: string; why: string }> = []
+  for (const member of fleet.members.values()) {
+    const why = whyNever(need, member, now)
+    const isKnown = member.capabilities !== undefined || why !== undefined
+    if (why === undefined && (isKnown || !impatient)) return undefined
+    reasons.push({ server: member.facts.id, why: why ?? "was never reached" })
+  }
+  return reasons.length === 0 ? undefined : reasons.slice(0, maxReasons)
+}
+
+/** Why no server takes this job at this moment; undefined where one does, idle or busy. None at all: an empty list. */
+export const stranded = (
+  fleet: State,
+  entry: Pick<Job.Entry, "affinity" | "ledger" | "need">,
+  now: number
+): Reasons | undefined => {
+  const reasons: Array<{ server: string; why: string }> = []
+  for (const member of fleet.members.values()) {
+    const why = whyNot(fleet, entry, member, now)
+    if (why === undefined) return undefined
+    reasons.push({ server: member.facts.id, why })
+  }
+  return reasons.slice(0, maxReasons)
+}
+
+/** What is known of the jobs that wait, for questions of placement. */
+export interface Waiting {
+  /** What jobs of this kind ask for; undefined: nothing is known that restricts them. */
+  readonly needOf: (affinity: AffinityKey, placement: string) => Need.Need | undefined
+  readonly entryOf: (head: JobHead) => Job.Entry | undefined
+  readonly demand: (key: AffinityKey) => number
+}
+
+/** A reading of the fleet at one instant; what is asked often is reckoned once. */
+export interface Reading {
+  readonly idle: ReadonlyArray<Member.Member>
+  /** Whether any of the idle servers may run such jobs. */
+  readonly accepts: (affinity: AffinityKey, placement: string) => boolean
+  /** Keys that idle servers have warm. */
+  readonly warm: ReadonlySet<AffinityKey>
+  readonly view: (candidates: ReadonlyArray<JobHead>, forced: boolean) => Router.View
+}
+
+/** Reads the fleet for jobs that are to go to one of these servers; by default all that are idle. */
+export const read = (
+  fleet: State,
+  waiting: Waiting,
+  now: number,
+  idle: ReadonlyArray<Member.Member> = [...fleet.members.values()].filter((member) => Fleet.isIdle(fleet, member))
+): Reading => {
+  const mayRun = (affinity: AffinityKey, placement: string, member: Member.Member): boolean => {
+    const need = waiting.needOf(affinity, placement)
+    if (need !== undefined) return whyNotKind(fleet, need, affinity, member, now) === undefined
+    return Fleet.isUp(member) && Breakers.permit(fleet.breakers, member.facts.id, affinity, now) !== "blocked"
+  }
+  /** A job that prefers servers goes to them while one of them is idle. */
+  const isSpurned = ({ affinity, placement }: JobHead, need: Need.Need, server: BackendId): boolean =>
+    need.prefer.size > 0 && !need.prefer.has(server) &&
+    idle.some((member) => need.prefer.has(member.facts.id) && mayRun(affinity, placement, member))
+  const warm = new Set<AffinityKey>()
+  for (const member of idle) {
+    for (const { key } of Residency.residents(fleet.residency, member.facts.id)) warm.add(key)
+  }
+  return {
+    idle,
+    warm,
+    accepts: (affinity, placement) => idle.some((member) => mayRun(affinity, placement, member)),
+    view: (candidates, forced) => ({
+      now,
+      candidates,
+      forced,
+      idle: idle.map(({ facts: { id, weight } }) => {
+        const given = fleet.given.get(id)
+        return { id, weight, placed: given?.jobs ?? 0, load: given?.ms ?? 0 }
+      }),
+      servers: [...fleet.members.values()].filter(Fleet.isUp).map(({ facts }) => facts.id),
+      eligible: (head, server) => {
+        const member = fleet.members.get(server)
+        const entry = waiting.entryOf(head)
+        if (member === undefined || entry?.isQueued === false) return false
+        if (!mayRun(head.affinity, head.placement, member)) return false
+        if (entry === undefined) return true
+        return !isSpurned(head, entry.need, server) &&
+          whyNotAgain(fleet, entry.need, entry.ledger, member, now) === undefined
+      },
+      residentOn: (key) => Residency.residentOn(fleet.residency, key),
+      warmth: (server, key) => Residency.warmth(fleet.residency, server, key),
+      victim: (server) => Residency.victim(fleet.residency, server),
+      remaining: (server) => Fleet.remaining(fleet, server, now),
+      estimate: (server, key) => Estimates.estimate(fleet.estimates, server, key),
+      demand: waiting.demand
+    })
+  }
+}

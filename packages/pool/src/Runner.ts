@@ -1,0 +1,369 @@
+/**
+ * A claimed job on its server: its files are brought there, it runs under its clocks, and what its end means goes to the
+ * queue, to the server's record, and to whoever listens.
+ */
+import { ExecutionError, type Reason } from "@effect-comfyui/execution/ExecutionError"
+import type { Ending, ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
+import type { JobId, RunId } from "@effect-comfyui/execution/Ids"
+import { readTime } from "@effect-comfyui/execution/Time"
+import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Attempt from "./Attempt.ts"
+import type * as AttemptClock from "./AttemptClock.ts"
+import type * as Breakers from "./Breakers.ts"
+import * as Defaults from "./Defaults.ts"
+import type * as Fleet from "./Fleet.ts"
+import * as Job from "./Job.ts"
+import type { Claim, JobQueue } from "./JobQueue.ts"
+import * as Jobs from "./Jobs.ts"
+import * as Member from "./Member.ts"
+import * as Outcome from "./Outcome.ts"
+import * as ReadySet from "./ReadySet.ts"
+import * as Residency from "./Residency.ts"
+import * as RetryBudget from "./RetryBudget.ts"
+import type { Why } from "./Router.ts"
+import * as Transfer from "./Transfer.ts"
+
+/** What attempts work on; all of it is the pool's. */
+export interface Options {
+  readonly queue: JobQueue["Service"]
+  readonly fleet: Fleet.Fleet
+  readonly jobs: Jobs.Jobs
+  readonly ready: ReadySet.State
+  readonly policy: Outcome.Policy
+  /** What happens to runs when the pool closes. */
+  readonly onClose: "cancel" | "leave"
+  readonly tellJob: (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => void
+  readonly tellServer: (member: Member.Member, told: ReadonlyArray<Member.Told>) => void
+  readonly notice: (notices: ReadonlyArray<Breakers.Notice>) => void
+  /** A job waits again, after an attempt that may have taught something about it. */
+  readonly released: (entry: Job.Entry) => Effect.Effect<void>
+  /** Something has ended: another job may be placed. */
+  readonly wake: () => void
+}
+
+/** What a run showed while it went on: whether it began, and what it found in the server's cache. */
+interface Shown {
+  accepted: boolean
+  startedAt: number | undefined
+  began: boolean
+  found: "outputs" | "loader" | null | undefined
+}
+
+/** A claimed job on its way. */
+export interface Active {
+  readonly entry: Job.Entry
+  readonly claim: Claim
+  readonly member: Member.Member
+  readonly runId: RunId
+  readonly shown: Shown
+  /** It is taken back for another server. */
+  recalled: boolean
+  /** The server said that it left the queue unstarted. */
+  neverRan: boolean
+  /** Being ended by us: done when the server has said what that did. */
+  ending: Deferred.Deferred<void> | undefined
+}
+
+/** A job that was claimed for this member. */
+export const activate = (entry: Job.Entry, claim: Claim, member: Member.Member, runId: RunId): Active => ({
+  entry,
+  claim,
+  member,
+  runId,
+  shown: { accepted: false, startedAt: undefined, began: false, found: undefined },
+  recalled: false,
+  neverRan: false,
+  ending: undefined
+})
+
+/** The attempts of a pool. */
+export interface Runner {
+  readonly active: ReadonlyMap<JobId, Active>
+  /** From the placement to the end, in the scope of the pool. Returns at once. */
+  readonly start: (one: Active, why: Why) => Effect.Effect<void>
+  /** Ends the attempt that runs of this job, if one does. */
+  readonly cancel: (entry: Job.Entry) => Effect.Effect<void>
+  /** Takes a job back that waits on its server: it goes to another one. */
+  readonly recall: (one: Active) => Effect.Effect<void>
+}
+
+const ms = Duration.toMillis
+const leaseMs = ms(Defaults.queue.lease)
+const { timeouts } = Defaults
+
+const clockOptions = (
+  entry: Job.Entry,
+  fleet: Fleet.Fleet,
+  member: Member.Member,
+  now: number,
+  paid: boolean
+): AttemptClock.Options => {
+  const { limits } = entry.options
+  const p99 = [true, false].map((cold) => Estimates.quantiles(fleet.estimates, member.facts.id, entry.affinity, cold))
+    .filter((found) => found !== undefined && found.samples >= timeouts.nodeSamples)
+  const slowest = Math.max(0, ...p99.map((found) => found?.p99 ?? 0))
+  return {
+    startMs: limits.startMs ?? ms(timeouts.start),
+    firstProgressMs: paid ? ms(timeouts.nodePaid) : ms(timeouts.nodeFirst),
+    betweenStepsMs: paid ? ms(timeouts.nodePaid) : ms(timeouts.nodeStep),
+    stepFactor: timeouts.nodeSteps,
+    warnMs: ms(timeouts.nodeWarning),
+    totalMs: Math.min(limits.totalMs ?? Number.POSITIVE_INFINITY, entry.deadlineAt - now),
+    known: slowest === 0
+      ? undefined
+      : { p99Ms: slowest, floorMs: ms(timeouts.nodeLearned), factor: timeouts.nodeP99 },
+    nodeIdleMs: limits.nodeIdleMs
+  }
+}
+
+const show = (shown: Shown, entry: Job.Entry, events: ReadonlyArray<ExecutionEvent>): void => {
+  for (const event of events) {
+    if (event._tag === "Submitted") shown.accepted = true
+    else if (event._tag === "Started") shown.startedAt ??= event.elapsed
+    else if (event._tag === "NodesCached") {
+      shown.found = Residency.found(entry.workflow, new Set(event.nodeIds))
+    } else if (event._tag === "NodeStarted") shown.began = true
+  }
+}
+
+/** Whether runs of this job may cost money there. */
+export const isPaid = (entry: Job.Entry, { capabilities }: Member.Member): boolean =>
+  entry.options.paid ?? [...entry.need.classes].some((name) => capabilities?.paid.has(name) === true)
+
+const isClosed = (ending: Ending): boolean => ending._tag === "Failed" && ending.error.reason._tag === "Closed"
+
+/** Nobody knows whether the server took it: counted as if it had. */
+const isDoubtful = (ending: Ending): boolean =>
+  ending._tag === "Failed" && ending.error.reason._tag === "SubmitAmbiguous"
+
+const hasDied = (ending: Ending): boolean =>
+  ending._tag === "Failed" && (ending.error.reason._tag === "Lost" || ending.error.reason._tag === "Unreachable")
+
+const nameOf = (ending: Ending): string => ending._tag === "Failed" ? ending.error.reason._tag : ending._tag
+
+/** Attempts in the scope of the caller. */
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Runner, never, Scope.Scope> {
+  const { fleet, jobs, notice, policy, queue, ready, tellJob, tellServer, wake } = options
+  const clock = yield* Clock.Clock
+  const scope = yield* Effect.scope
+  const active = new Map<JobId, Active>()
+  const now = () => readTime(clock).now
+
+  /** The job has ended, whatever the queue makes of it: a lost lease means that somebody else ends it. */
+  const over = (entry: Job.Entry, told: Job.EndingTold) => {
+    tellJob(entry, [told])
+    Jobs.end(jobs, entry, now())
+  }
+
+  const settle = ({ claim, entry }: Active, follows: Outcome.Follows) => {
+    const { head: { id }, token } = claim
+    switch (follows._tag) {
+      case "Settle":
+        over(entry, follows.told)
+        return entry.ending === undefined ? Effect.void : queue.settle(id, token, entry.ending)
+      case "DeadLetter":
+        over(entry, follows.told)
+        return entry.ending?._tag === "DeadLettered" ? queue.deadLetter(id, token, entry.ending) : Effect.void
+      case "Release":
+        entry.ledger = follows.ledger
+        return Effect.andThen(
+          queue.release(id, token, { delay: follows.delayMs, ledger: follows.ledger }),
+          options.released(entry)
+        )
+    }
+  }
+
+  /** What the run says of its server: what is warm there now, what it lacks. */
+  const learn = ({ entry, member, shown }: Active, ending: Ending) => {
+    const { facts: { id: server } } = member
+    if (fleet.members.get(server) !== member) return
+    const reason = ending._tag === "Failed" ? ending.error.reason : undefined
+    if (reason?._tag === "MissingCapability") {
+      Member.lacks(member, [...reason.classes, ...reason.models], now() + ms(Defaults.health.missing))
+      member.refresh()
+    }
+    // What is lost went with its process, and with it whatever was warm there; its `Restarted` may come later.
+    if (reason?._tag === "Lost") Residency.step(fleet.residency, { _tag: "Started", server })
+    else if (shown.startedAt !== undefined) {
+      Residency.step(fleet.residency, { _tag: "Ran", server, key: entry.affinity, found: shown.found, at: now() })
+    }
+  }
+
+  /** How the attempt ended; a limit that ran out is a failure, and a closed client is its server's removal. */
+  const endingOf = ({ entry, member, runId }: Active, decided: Attempt.Decided, ranMs: number): Ending => {
+    const { id: backend } = member.facts
+    const failed = (reason: Reason): Ending => ({
+      _tag: "Failed",
+      runId,
+      backend,
+      sequence: 0,
+      at: readTime(clock).at,
+      elapsed: ranMs,
+      via: "client",
+      error: new ExecutionError({ reason, runId, backend })
+    })
+    if (decided._tag === "GivenUp") {
+      const isLate = now() >= entry.deadlineAt
+      return failed(isLate ? { _tag: "DeadlineExceeded", deadline: readTime(clock).at } : decided.reason)
+    }
+    return fleet.members.get(backend) !== member && isClosed(decided.ending)
+      ? failed({ _tag: "Lost", evidence: "the server was removed from the pool" })
+      : decided.ending
+  }
+
+  const run = Effect.fn("comfy.attempt")(function*(one: Active, why: Why) {
+    const { claim, entry, member, runId, shown } = one
+    const { backend, facts: { id: server } } = member
+    if (backend === undefined) return
+    const key = entry.affinity
+    const paid = isPaid(entry, member)
+    const before = Residency.residents(fleet.residency, server)[0]
+    const record = Job.attempted(entry, { runId, server, startedAt: readTime(clock).at, why })
+    if (record.number === 1) RetryBudget.job(policy.budget, now())
+    tellJob(entry, [{ _tag: "Placed", server, why }])
+    const startedAt = now()
+    if (entry.ledger.freeOn === server) yield* Effect.ignore(backend.freeMemory)
+    const decided = yield* Attempt.run({
+      backend,
+      runId,
+      events: Transfer.run(
+        backend,
+        {
+          runId,
+          job: Option.some({ id: entry.id, attempt: claim.attempt }),
+          workflow: entry.workflow,
+          attachments: entry.options.attachments,
+          acceptPartial: entry.options.acceptPartial,
+          onInterrupt: options.onClose
+        },
+        (sent) => tellJob(entry, [{ _tag: "Transferred", ...sent }])
+      ),
+      clock: clockOptions(entry, fleet, member, startedAt, paid),
+      onEvents: (events) => {
+        member.aliveAt = now()
+        show(shown, entry, events)
+        tellJob(entry, events.map((event) => ({ _tag: "Attempt", number: record.number, event })))
+      },
+      onCancelStuck: () => tellServer(member, [{ _tag: "CancelStuck", jobId: entry.id }])
+    }, scope)
+    const ranMs = now() - startedAt
+    // What our cancelling did is known a moment after the run has ended by it.
+    if (one.ending !== undefined) yield* Effect.timeoutOption(Deferred.await(one.ending), timeouts.cancelRepeat)
+    const ending = endingOf(one, decided, ranMs)
+    learn(one, ending)
+    record.endedAs = nameOf(ending)
+    record.endedAt = readTime(clock).at
+    const executionMs = ranMs - (shown.startedAt ?? 0)
+    // Without a model no run is a cold one; with one, nobody knows.
+    const nothingToLoad = entry.need.files.length === 0 ? false : undefined
+    // The estimate is that of the submission; what the job really took is its tenant's.
+    ReadySet.correct(ready, entry.options.tenant, claim.head.cost, shown.startedAt === undefined ? 0 : executionMs)
+    const meaning = Outcome.step(
+      fleet,
+      policy,
+      {
+        entry,
+        record,
+        member,
+        ending,
+        accepted: shown.accepted || isDoubtful(ending),
+        onlyWaited: member.runs.get(runId)?.isNext === true && !shown.began,
+        recalled: one.recalled,
+        neverRan: one.neverRan && !shown.began,
+        began: shown.began,
+        cold: shown.found === undefined ? nothingToLoad : shown.found === null,
+        ranMs: executionMs,
+        paid,
+        anotherKeyBefore: before !== undefined && before.key !== key
+      },
+      now(),
+      yield* Random.next
+    )
+    active.delete(entry.id)
+    if (decided._tag === "Ended") vacate(member, runId, hasDied(ending))
+    else yield* Effect.forkIn(fence(member, runId, decided.rest), scope)
+    notice(meaning.notices)
+    tellJob(entry, meaning.told)
+    yield* Effect.ignore(settle(one, meaning.follows))
+    wake()
+  })
+
+  /** The run has left the server; one that waited behind it runs now, unless the server is gone. */
+  const vacate = (member: Member.Member, runId: RunId, died = false) => {
+    member.runs.delete(runId)
+    if (died) return
+    for (const held of member.runs.values()) {
+      if (!held.isNext) continue
+      held.isNext = false
+      held.since = now()
+    }
+  }
+
+  /** A server whose run was given up stays taken until that run has ended. */
+  const fence = (member: Member.Member, runId: RunId, rest: Effect.Effect<unknown>) =>
+    Effect.suspend(() => {
+      const held = member.runs.get(runId)
+      if (held !== undefined) held.fenced = true
+      return Effect.andThen(rest, () =>
+        Effect.sync(() => {
+          vacate(member, runId)
+          wake()
+        }))
+    })
+
+  const end = (one: Active) =>
+    Effect.suspend(() => {
+      const { backend } = one.member
+      if (backend === undefined) return Effect.void
+      const done = one.ending ??= Deferred.makeUnsafe<void>()
+      return backend.cancel(one.runId).pipe(
+        Effect.map((outcome) => {
+          if (outcome === "removed") one.neverRan = true
+        }),
+        Effect.ignore,
+        Effect.ensuring(Deferred.succeed(done, undefined))
+      )
+    })
+
+  const cancel = (entry: Job.Entry): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const one = active.get(entry.id)
+      if (one === undefined) return Effect.void
+      entry.cancelAsked = true
+      return end(one)
+    })
+
+  /** Keeps what is claimed, and hears who wants it cancelled. */
+  const keep = Effect.gen(function*() {
+    for (;;) {
+      yield* Effect.sleep(leaseMs / 3)
+      for (const { claim, entry } of [...active.values()]) {
+        const kept = yield* Effect.result(queue.extend(entry.id, claim.token, leaseMs))
+        if (kept._tag === "Success" && kept.success.cancelRequested) yield* cancel(entry)
+      }
+    }
+  })
+  yield* Effect.forkScoped(keep)
+
+  return {
+    active,
+    start: (one, why) =>
+      Effect.suspend(() => {
+        active.set(one.entry.id, one)
+        return Effect.asVoid(Effect.forkIn(run(one, why), scope))
+      }),
+    cancel,
+    recall: (one) =>
+      Effect.suspend(() => {
+        one.recalled = true
+        return end(one)
+      })
+  }
+})
