@@ -31,7 +31,8 @@ export const make = (cap: number = Defaults.queue.history): Jobs => ({
   ageMs: Duration.toMillis(Defaults.queue.historyAge)
 })
 
-const kindOf = (affinity: AffinityKey, placement: string): string => `${affinity} ${placement}`
+/** Jobs of one kind may run on the same servers. */
+export const kindOf = (affinity: AffinityKey, placement: string): string => `${affinity} ${placement}`
 
 /** What asks for nothing of servers but its classes and files is one placement: the key tells those apart. */
 export const placementOf = (need: Need, classes: ReadonlyArray<string>): string => {

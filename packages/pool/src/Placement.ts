@@ -110,7 +110,7 @@ type Reasons = ReadonlyArray<{ readonly server: string; readonly why: string }>
 
 /**
  * Why every server cannot run such jobs; undefined while one might. A server whose capabilities are not known might, unless
- * the job has waited long enough for it (`impatient`). An empty fleet is no reason: servers may come.
+ * the job has waited long enough for it (`impatient`) and another one is known not to. An empty fleet is no reason.
  */
 export const hopeless = (
   fleet: State,
@@ -119,13 +119,14 @@ export const hopeless = (
   impatient = false
 ): Reasons | undefined => {
   const reasons: Array<{ server: string; why: string }> = []
+  let known = 0
   for (const member of fleet.members.values()) {
     const why = whyNever(need, member, now)
-    const isKnown = member.capabilities !== undefined || why !== undefined
-    if (why === undefined && (isKnown || !impatient)) return undefined
+    if (why !== undefined) known++
+    else if (member.capabilities !== undefined || !impatient) return undefined
     reasons.push({ server: member.facts.id, why: why ?? "was never reached" })
   }
-  return reasons.length === 0 ? undefined : reasons.slice(0, maxReasons)
+  return known === 0 ? undefined : reasons.slice(0, maxReasons)
 }
 
 /** Why no server takes this job at this moment; undefined where one does, idle or busy. None at all: an empty list. */

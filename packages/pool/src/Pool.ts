@@ -32,8 +32,8 @@ import { JobQueue } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import type * as Member from "./Member.ts"
 import * as Membership from "./Membership.ts"
-import * as Placement from "./Placement.ts"
 import type { PoolEvent } from "./PoolEvent.ts"
+import * as PoolLog from "./PoolLog.ts"
 import * as Prefetch from "./Prefetch.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Residency from "./Residency.ts"
@@ -42,6 +42,7 @@ import { Router } from "./Router.ts"
 import * as Scheduler from "./Scheduler.ts"
 import * as Servers from "./Servers.ts"
 import * as Submission from "./Submission.ts"
+import * as Waiting from "./Waiting.ts"
 
 /** How a pool is made. Everything has a default. */
 export interface Options<R = never> {
@@ -143,7 +144,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const clock = yield* Clock.Clock
   const queue = yield* JobQueue
   const router = yield* Router
-  const scope = yield* Effect.scope
   const hub = yield* PubSub.sliding<PoolEvent>(eventsKept)
   const fork = yield* FiberSet.makeRuntime()
   const fleet = Fleet.make(options.breakers, options.sharing)
@@ -155,7 +155,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
   for (const [tenant, weight] of Object.entries(options.tenantWeights ?? {})) ReadySet.setWeight(ready, tenant, weight)
 
   const publish = (events: ReadonlyArray<PoolEvent>) => {
-    for (const event of events) PubSub.publishUnsafe(hub, event)
+    for (const event of events) {
+      PubSub.publishUnsafe(hub, event)
+      const line = PoolLog.of(event)
+      if (line !== undefined) fork(Effect.annotateLogs(Effect.logWithLevel(line.level)(line.message), line.about))
+    }
   }
   const tellServer = (server: BackendId, told: ReadonlyArray<Member.Told>) => {
     if (told.length === 0) return
@@ -182,25 +186,16 @@ export const make = Effect.fnUntraced(function*<R = never>(
     ) {
       Admission.left(admission, entry.options.tenant, time().now)
     }
+    if (entry.ending !== undefined) waiting.forget(entry)
   }
 
-  /** Ends a job that nobody runs. */
-  const endWaiting = (entry: Job.Entry, told: Job.Told) =>
-    Effect.map(queue.cancel(entry.id), (outcome) => {
-      if (outcome !== "removed" || entry.ending !== undefined) return false
-      tellJob(entry, [told])
-      Jobs.end(jobs, entry, time().now)
-      return true
-    })
-
-  /** The end of a job that no server can run; undefined while one might. */
-  const refusal = (entry: Job.Entry): Effect.Effect<void> | undefined => {
-    const servers = Placement.hopeless(fleet, entry.need, time().now)
-    if (servers === undefined) return undefined
-    const error = poolError({ _tag: "NoEligibleServer", servers })
-    return Effect.asVoid(Effect.ignore(endWaiting(entry, { _tag: "JobFailed", error, executions: entry.executions })))
-  }
-  const refuseHopeless = (entry: Job.Entry): Effect.Effect<void> => refusal(entry) ?? Effect.void
+  const waiting: Waiting.Waiting = yield* Waiting.make({
+    queue,
+    fleet,
+    jobs,
+    isActive: (id) => scheduler.active.has(id),
+    tellJob
+  })
 
   const scheduler = yield* Scheduler.make({
     queue,
@@ -218,7 +213,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     tellJob,
     tellServer: (member, told) => tellServer(member.facts.id, told),
     notice,
-    released: refuseHopeless
+    released: waiting.refuse
   })
 
   yield* Effect.forkScoped(
@@ -230,37 +225,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
   )
 
   // ── Jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  const learnt = () => {
-    for (const entry of jobs.open.values()) {
-      const refused = scheduler.active.has(entry.id) ? undefined : refusal(entry)
-      if (refused !== undefined) fork(refused)
-    }
-  }
-
-  /** The clocks of a job that waits: its queue limit and its deadline. */
-  const expire = Effect.fnUntraced(function*(entry: Job.Entry) {
-    const { limits } = entry.options
-    const submitted = time().now
-    const waits: ReadonlyArray<readonly [number, PoolError | ExecutionError]> = [
-      [limits.queueMs ?? Number.POSITIVE_INFINITY, poolError({ _tag: "QueueTimeout", limitMs: limits.queueMs ?? 0 })],
-      [
-        entry.deadlineAt - submitted,
-        new ExecutionError({
-          reason: { _tag: "DeadlineExceeded", deadline: entry.submittedAt + (limits.deadlineMs ?? 0) },
-          runId: null,
-          backend: null
-        })
-      ]
-    ]
-    for (const [after, error] of waits.toSorted(([a], [b]) => a - b)) {
-      if (!Number.isFinite(after)) return
-      yield* Effect.sleep(Math.ceil(Math.max(0, submitted + after - time().now)))
-      const isQueueLimit = error._tag === "PoolError"
-      if (entry.ending !== undefined || (isQueueLimit && entry.attemptCount > 0)) continue
-      if (yield* endWaiting(entry, { _tag: "JobFailed", error, executions: entry.executions })) return
-    }
-  })
 
   const toJob = (entry: Job.Entry): PoolJob => ({
     id: entry.id,
@@ -276,8 +240,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
     Effect.gen(function*() {
       if (entry.ending !== undefined) return
       entry.cancelAsked = true
-      const told: Job.Told = { _tag: "JobCancelled", by: "us", executions: entry.executions }
-      if (!(yield* endWaiting(entry, told))) yield* scheduler.cancel(entry)
+      const told = { _tag: "JobCancelled", by: "us", executions: entry.executions } as const
+      if (!(yield* waiting.end(entry, told))) yield* scheduler.cancel(entry)
     })
 
   const submit = Effect.fnUntraced(function*(
@@ -307,10 +271,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
     tellJob(entry, [{ _tag: "Queued" }])
     entry.isQueued = true
     scheduler.wake()
-    yield* refuseHopeless(entry)
-    if (limits.queueMs !== undefined || limits.deadlineMs !== undefined) {
-      yield* Effect.forkIn(Effect.ignore(expire(entry)), scope)
-    }
+    waiting.watch(entry)
+    yield* waiting.refuse(entry)
     return toJob(entry)
   })
 
@@ -340,7 +302,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     tell: tellServer,
     notice,
     wake: scheduler.wake,
-    learnt,
+    learnt: waiting.learnt,
     lanes: options.lanes ?? [],
     ...options.probe === undefined ? {} : { probe: options.probe }
   })

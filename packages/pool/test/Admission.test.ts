@@ -18,7 +18,9 @@ describe("Admission", () => {
   })
 
   it("counts what is there, whatever comes and goes, and keeps nobody who has left", () => {
-    const steps = fc.array(fc.record({ tenant: fc.constantFrom("a", "b", "c"), comes: fc.boolean() }), { maxLength: 200 })
+    const steps = fc.array(fc.record({ tenant: fc.constantFrom("a", "b", "c"), comes: fc.boolean() }), {
+      maxLength: 200
+    })
     fc.assert(fc.property(steps, (all) => {
       const state = Admission.init({}, 0)
       const there = new Map<string, number>()
@@ -26,7 +28,8 @@ describe("Admission", () => {
         const count = there.get(tenant) ?? 0
         if (!comes && count === 0) continue
         there.set(tenant, comes ? count + 1 : count - 1)
-        Admission[comes ? "joined" : "left"](state, tenant, now)
+        if (comes) Admission.joined(state, tenant, now)
+        else Admission.left(state, tenant, now)
       }
       const counts = [...there.values()]
       assert.strictEqual(Admission.waiting(state), counts.reduce((sum, one) => sum + one, 0))

@@ -54,7 +54,11 @@ describe("the files of a job", () => {
       yield* server.wipe("input")
       yield* server.cutSockets()
       yield* TestClock.adjust("30 seconds")
-      assert.deepStrictEqual(told(yield* all(yield* edit)).slice(2), ["Transferred", "Completed → done", "JobSucceeded"])
+      assert.deepStrictEqual(told(yield* all(yield* edit)).slice(2), [
+        "Transferred",
+        "Completed → done",
+        "JobSucceeded"
+      ])
     }).pipe(Effect.provide(layerFleet(1))))
 
   it.effect("that cannot be brought are tried until the deadline; one without a place in the graph ends the job", () =>

@@ -12,6 +12,7 @@ import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import type { WebSocketConstructor } from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 
@@ -56,7 +57,8 @@ export const layerFleet = (n: number, { members = n, pool, servers, specs }: Set
     Pool.make({ ...pool, servers: names.slice(0, members).map((name) => spec(name, specs?.(name))) })
   ).pipe(
     Layer.provide(Layer.mergeAll(JobQueueMemory.layerMemory, RouterPolicies.layerCostAware)),
-    Layer.provideMerge(fakes)
+    Layer.provideMerge(fakes),
+    Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))
   )
 }
 
