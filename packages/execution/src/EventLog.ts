@@ -55,9 +55,22 @@ export const publish = <E>(log: EventLog<E>, events: ReadonlyArray<NoInfer<E>>):
   }
 }
 
-/** Keeps no more than so many of the latest, for those who come from now on. */
-export const trim = <E>(log: EventLog<E>, most: number): void => {
-  const surplus = log.kept.length - most
+/**
+ * Keeps no more than so many of the latest, and so many bytes of them by `sizeOf`, for those who come from now on. The last
+ * one stays in any case: it may be the ending.
+ */
+export const trim = <E>(
+  log: EventLog<E>,
+  most: { readonly events: number; readonly bytes: number },
+  sizeOf: (event: NoInfer<E>) => number
+): void => {
+  let surplus = log.kept.length
+  for (let bytes = 0; surplus > 0; surplus--) {
+    const event = log.kept[surplus - 1]
+    if (event !== undefined) bytes += sizeOf(event)
+    const kept = log.kept.length - surplus
+    if (kept > 0 && (kept >= most.events || bytes > most.bytes)) break
+  }
   if (surplus <= 0) return
   log.kept.splice(0, surplus)
   log.forgotten += surplus

@@ -5,11 +5,14 @@ import { type Executions, isTransient } from "@effect-comfyui/execution/Executio
 import type { BackendId, JobId, RunId } from "@effect-comfyui/execution/Ids"
 import { isJobEnding, type JobEnding, type JobEvent } from "@effect-comfyui/execution/JobEvent"
 import type * as Json from "@effect-comfyui/workflow/Json"
-import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import type { AffinityKey, ContentKey } from "@effect-comfyui/workflow/WorkflowKey"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
 import * as Failover from "./Failover.ts"
 import type { Checked } from "./JobOptions.ts"
 import type { Need } from "./Need.ts"
@@ -49,8 +52,8 @@ export interface AttemptRecord {
 /** Owned and updated in place by its pool. */
 export interface Entry {
   readonly id: JobId
-  readonly workflow: Workflow
-  readonly options: Checked
+  /** Its graph and files are the queue's to keep. */
+  readonly options: Omit<Checked, "attachments">
   readonly need: Need
   readonly affinity: AffinityKey
   readonly content: ContentKey | null
@@ -69,6 +72,8 @@ export interface Entry {
   executions: Executions
   sequence: number
   cancelAsked: boolean
+  /** From its submission to its ending; made with the first attempt. */
+  span: Tracer.Span | undefined
   /** The queue has it, and everybody was told: before, it is not placed. */
   isQueued: boolean
   ending: JobEnding | undefined
@@ -77,7 +82,7 @@ export interface Entry {
 /** What a job is from the start; all else comes later. */
 type Given = Pick<
   Entry,
-  "id" | "workflow" | "options" | "need" | "affinity" | "content" | "placement" | "submittedAt" | "deadlineAt"
+  "id" | "options" | "need" | "affinity" | "content" | "placement" | "submittedAt" | "deadlineAt"
 >
 
 /** Lifecycle events of an open job kept for late subscribers. */
@@ -93,6 +98,7 @@ export const make = (given: Given): Entry => ({
   executions: { atLeast: 0, atMost: 0 },
   sequence: -1,
   cancelAsked: false,
+  span: undefined,
   isQueued: false,
   ending: undefined
 })
@@ -134,8 +140,32 @@ export const tell = (entry: Entry, told: ReadonlyArray<Told>, at: number): Reado
     if (isJobEnding(event)) entry.ending = event
   }
   EventLog.publish(entry.log, events)
-  if (entry.ending !== undefined) Deferred.doneUnsafe(entry.ended, Effect.succeed(entry.ending))
+  if (entry.ending !== undefined) {
+    Deferred.doneUnsafe(entry.ended, Effect.succeed(entry.ending))
+    entry.span?.end(nanos(at), "error" in entry.ending ? Exit.fail(entry.ending.error) : Exit.void)
+  }
   return events
+}
+
+const nanos = (ms: number): bigint => BigInt(Math.round(ms * 1_000)) * 1_000n
+
+/** The span of the job, which those of its attempts stand in. */
+export const span = (entry: Entry, tracer: Tracer.Tracer): Tracer.Span => {
+  if (entry.span !== undefined) return entry.span
+  entry.span = tracer.span({
+    name: "comfy.job",
+    parent: Option.none(),
+    annotations: Context.empty(),
+    links: [],
+    startTime: nanos(entry.submittedAt),
+    kind: "producer",
+    root: true,
+    sampled: true
+  })
+  entry.span.attribute("comfy.job.id", entry.id)
+  entry.span.attribute("comfy.job.tenant", entry.options.tenant)
+  entry.span.attribute("comfy.job.affinity", entry.affinity)
+  return entry.span
 }
 
 export const status = ({ attempts, ending }: Entry): Status => {
@@ -168,6 +198,19 @@ export const view = (entry: Entry): View => ({
   executions: entry.executions,
   metadata: entry.options.metadata
 })
+
+/** About how many bytes a value takes as text: its strings, and a few for everything else. */
+const weigh = (value: unknown): number => {
+  if (typeof value === "string") return value.length + 2
+  if (typeof value !== "object" || value === null) return 8
+  if (ArrayBuffer.isView(value)) return value.byteLength
+  let bytes = 2
+  for (const [name, member] of Object.entries(value)) bytes += name.length + 2 + weigh(member)
+  return bytes
+}
+
+/** About how many bytes an event takes: servers and nodes say as much as they like. */
+export const sizeOf = (event: JobEvent): number => weigh(event)
 
 /** All events of a job from its beginning, for any number of subscribers. */
 export const events = (entry: Entry, options?: Partial<EventBuffer.Options>): Stream.Stream<JobEvent> =>

@@ -96,6 +96,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     const of = held(entry)
     claimed.delete(entry.head.id)
     Object.assign(of, { state, ending, endedAt: at })
+    if (state !== "dead") entry.payload = undefined
     ended.set(entry.head.id, entry)
     endings.push({ entry, at })
     forgetOld(at)
@@ -156,6 +157,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       // The alarm may not have rung yet.
       if (entry !== undefined && stateOf(entry) === "claimed" && (entry.held?.expiresAt ?? 0) <= at) expire(at)
       if (entry === undefined || stateOf(entry) !== "waiting" || entry.head.notBefore > at) return Option.none()
+      const { head, payload } = entry
+      if (payload === undefined) return Option.none()
       const of = held(entry)
       of.state = "claimed"
       of.token = ++tokens
@@ -164,7 +167,6 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       claimed.set(id, entry)
       announcer.gone(id)
       watch.wake(of.expiresAt)
-      const { head, payload } = entry
       return Option.some({ head, token: of.token, attempt: of.attempt, payload, ledger: of.ledger })
     })
 

@@ -4,7 +4,7 @@ import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
-import type * as Job from "./Job.ts"
+import * as Job from "./Job.ts"
 import type { Need } from "./Need.ts"
 
 /** What jobs of one kind ask for, as long as one of them is known. */
@@ -61,16 +61,21 @@ export const drop = (jobs: Jobs, entry: Job.Entry): boolean => {
   return true
 }
 
+const kept = { events: Defaults.queue.historyEvents, bytes: Defaults.queue.historyBytes }
+
 /** The job has ended: it is remembered for a while. */
 export const end = (jobs: Jobs, entry: Job.Entry, now: number): void => {
   if (!drop(jobs, entry)) return
-  EventLog.trim(entry.log, Defaults.queue.historyEvents)
+  EventLog.trim(entry.log, kept, Job.sizeOf)
   jobs.ended.set(entry.id, { entry, at: now })
   for (const [id, { at }] of jobs.ended) {
     if (jobs.ended.size <= jobs.cap && now - at < jobs.ageMs) break
     jobs.ended.delete(id)
   }
 }
+
+/** Forgets a job that has ended before its time; false: there is none of this id that has. */
+export const forget = (jobs: Jobs, id: JobId): boolean => jobs.ended.delete(id)
 
 export const needOf = (jobs: Jobs, affinity: AffinityKey, placement: string): Need | undefined =>
   jobs.needs.get(kindOf(affinity, placement))?.need

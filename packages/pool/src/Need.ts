@@ -26,7 +26,10 @@ export interface Need {
 }
 
 /** What a workflow and its options ask for. */
-export const of = (workflow: Workflow.Workflow, options: Checked): Need => {
+export const of = (
+  workflow: Workflow.Workflow,
+  options: Pick<Checked, "exclude" | "prefer" | "requires" | "limits">
+): Need => {
   const models = new Set(WorkflowKey.models(workflow))
   const classes = new Set<string>(options.requires.classes)
   const files: Array<NeededFile> = []

@@ -110,6 +110,8 @@ export interface Shape {
   /** Open jobs, and those that ended lately, in order of arrival. */
   readonly list: Effect.Effect<ReadonlyArray<Job.View>>
   readonly cancel: (id: JobId) => Effect.Effect<void, PoolError>
+  /** Forgets a job that has ended, before its time; false: there is none of this id that has. */
+  readonly forget: (id: JobId) => Effect.Effect<boolean, PoolError>
   /** Everything that happens from now on; a slow listener loses the oldest. */
   readonly events: Stream.Stream<PoolEvent>
   readonly snapshot: Effect.Effect<Snapshot>
@@ -249,7 +251,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     wanted: JobOptions = {}
   ): Effect.fn.Return<PoolJob, PoolError> {
     if (closed) return yield* poolError({ _tag: "Closed" })
-    const entry = yield* Effect.fromResult(Submission.prepare(workflow, wanted, yield* makeUuid, time()))
+    const { entry, offer } = yield* Effect.fromResult(Submission.prepare(workflow, wanted, yield* makeUuid, time()))
     const { limits, tenant } = entry.options
     const known = Jobs.get(jobs, entry.id)
     const full = known === undefined ? Admission.refusal(admission, tenant, time().now) : undefined
@@ -258,7 +260,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     if (known === undefined) Jobs.add(jobs, entry)
     const { samples, warmMs } = Estimates.estimate(fleet.estimates, anywhere, entry.affinity)
     const cost = samples > 0 ? warmMs : limits.estimateMs ?? warmMs
-    const offered = yield* Effect.onError(queue.offer(Submission.offerOf(entry, cost)), () =>
+    const offered = yield* Effect.onError(queue.offer(offer(cost)), () =>
       Effect.sync(() => {
         if (known === undefined) Jobs.drop(jobs, entry)
       }))
@@ -330,6 +332,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
       [...[...jobs.ended.values()].map(({ entry }) => entry), ...jobs.open.values()].map(Job.view)
     ),
     cancel: (id) => Effect.flatMap(find(id), cancelEntry),
+    forget: (id) =>
+      Effect.map(queue.forget(id), (wasInQueue) => {
+        const wasHere = Jobs.forget(jobs, id)
+        return wasHere || wasInQueue
+      }),
     events: Stream.fromPubSub(hub),
     snapshot: Effect.map(servers.get, (views) => {
       const waiting = ReadySet.snapshot(ready)

@@ -67,6 +67,8 @@ export interface Active {
   recalled: boolean
   /** The server said that it left the queue unstarted. */
   neverRan: boolean
+  /** Somebody wants its run ended. */
+  readonly asked: Deferred.Deferred<void>
   /** Being ended by us: done when the server has said what that did. */
   ending: Deferred.Deferred<void> | undefined
 }
@@ -80,6 +82,7 @@ export const activate = (entry: Job.Entry, claim: Claim, member: Member.Member, 
   shown: { accepted: false, startedAt: undefined, began: false, found: undefined },
   recalled: false,
   neverRan: false,
+  asked: Deferred.makeUnsafe(),
   ending: undefined
 })
 
@@ -123,12 +126,12 @@ const clockOptions = (
   }
 }
 
-const show = (shown: Shown, entry: Job.Entry, events: ReadonlyArray<ExecutionEvent>): void => {
+const show = ({ claim, shown }: Active, events: ReadonlyArray<ExecutionEvent>): void => {
   for (const event of events) {
     if (event._tag === "Submitted") shown.accepted = true
     else if (event._tag === "Started") shown.startedAt ??= event.elapsed
     else if (event._tag === "NodesCached") {
-      shown.found = Residency.found(entry.workflow, new Set(event.nodeIds))
+      shown.found = Residency.found(claim.payload.workflow, new Set(event.nodeIds))
     } else if (event._tag === "NodeStarted") shown.began = true
   }
 }
@@ -153,6 +156,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const { fleet, jobs, notice, policy, queue, ready, tellJob, tellServer, wake } = options
   const clock = yield* Clock.Clock
   const scope = yield* Effect.scope
+  const tracer = yield* Effect.tracer
   const active = new Map<JobId, Active>()
   const now = () => readTime(clock).now
 
@@ -238,22 +242,29 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         {
           runId,
           job: Option.some({ id: entry.id, attempt: claim.attempt }),
-          workflow: entry.workflow,
-          attachments: entry.options.attachments,
+          workflow: claim.payload.workflow,
+          attachments: claim.payload.attachments,
           acceptPartial: entry.options.acceptPartial,
           onInterrupt: options.onClose
         },
-        (sent) => tellJob(entry, [{ _tag: "Transferred", ...sent }])
+        {
+          asked: one.asked,
+          onSent: (sent) => tellJob(entry, [{ _tag: "Transferred", ...sent }]),
+          onUnsent: () => {
+            one.neverRan = true
+          }
+        }
       ),
       clock: clockOptions(entry, fleet, member, startedAt, paid),
       onEvents: (events) => {
         member.aliveAt = now()
-        show(shown, entry, events)
+        show(one, events)
         tellJob(entry, events.map((event) => ({ _tag: "Attempt", number: record.number, event })))
       },
       onCancelStuck: () => tellServer(member, [{ _tag: "CancelStuck", jobId: entry.id }])
     }, scope)
     const ranMs = now() - startedAt
+    if (decided._tag === "GivenUp") Deferred.doneUnsafe(one.asked, Effect.void)
     // What our cancelling did is known a moment after the run has ended by it.
     if (one.ending !== undefined) yield* Effect.timeoutOption(Deferred.await(one.ending), timeouts.cancelRepeat)
     const ending = endingOf(one, decided, ranMs)
@@ -320,6 +331,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const end = (one: Active) =>
     Effect.suspend(() => {
+      Deferred.doneUnsafe(one.asked, Effect.void)
       const { backend } = one.member
       if (backend === undefined) return Effect.void
       const done = one.ending ??= Deferred.makeUnsafe<void>()
@@ -356,8 +368,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     active,
     start: (one, why) =>
       Effect.suspend(() => {
-        active.set(one.entry.id, one)
-        return Effect.asVoid(Effect.forkIn(run(one, why), scope))
+        const { entry } = one
+        active.set(entry.id, one)
+        // It was asked for while the queue was claiming it.
+        if (entry.cancelAsked) Deferred.doneUnsafe(one.asked, Effect.void)
+        return Effect.asVoid(Effect.forkIn(Effect.withParentSpan(run(one, why), Job.span(entry, tracer)), scope))
       }),
     cancel,
     recall: (one) =>

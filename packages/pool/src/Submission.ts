@@ -16,45 +16,48 @@ import * as Need from "./Need.ts"
 const idOf = (id: JobId | undefined, key: string | undefined, fresh: string): JobId =>
   id ?? JobId.make(key === undefined ? fresh : `key-${sha256(key)}`)
 
-/** A job as it is submitted; `fresh`: an id nobody has. Fails for options that mean nothing, and for a graph in a circle. */
+/** A job as it is submitted: what the pool knows of it, and what the queue keeps. */
+export interface Prepared {
+  readonly entry: Job.Entry
+  /** `cost`: estimated milliseconds on a GPU. */
+  readonly offer: (cost: number) => Offer
+}
+
+/** `fresh`: an id nobody has. Fails for options that mean nothing, and for a graph in a circle. */
 export const prepare = (
   workflow: Workflow.Workflow,
   wanted: JobOptions,
   fresh: string,
   { at, now }: Time
-): Result.Result<Job.Entry, PoolError> =>
+): Result.Result<Prepared, PoolError> =>
   Result.gen(function*() {
-    const options = yield* check(wanted)
+    const { attachments, ...options } = yield* check(wanted)
     const affinity = yield* Result.mapError(
       WorkflowKey.affinity(workflow),
       ({ message }) => new PoolError({ reason: { _tag: "InvalidOptions", option: "workflow", problem: message } })
     )
-    const content = WorkflowKey.content(workflow)
+    const key = WorkflowKey.content(workflow)
+    const content = Result.isSuccess(key) ? key.success : null
     const need = Need.of(workflow, options)
-    return Job.make({
-      id: idOf(options.id, options.idempotencyKey, fresh),
-      workflow,
+    const id = idOf(options.id, options.idempotencyKey, fresh)
+    const placement = Jobs.placementOf(need, options.requires.classes)
+    const entry = Job.make({
+      id,
       options,
       need,
       affinity,
-      content: Result.isSuccess(content) ? content.success : null,
-      placement: Jobs.placementOf(need, options.requires.classes),
+      content,
+      placement,
       submittedAt: at,
       deadlineAt: now + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY)
     })
+    const { priority, tenant } = options
+    return {
+      entry,
+      offer: (cost) => ({
+        head: { id, priority, tenant, affinity, placement, cost, notBefore: 0 },
+        payload: { workflow, options: null, attachments },
+        fingerprint: content ?? sha256(Workflow.toJson(workflow))
+      })
+    }
   })
-
-/** What the queue keeps of it. `cost`: estimated milliseconds on a GPU. */
-export const offerOf = (entry: Job.Entry, cost: number): Offer => ({
-  head: {
-    id: entry.id,
-    priority: entry.options.priority,
-    tenant: entry.options.tenant,
-    affinity: entry.affinity,
-    placement: entry.placement,
-    cost,
-    notBefore: 0
-  },
-  payload: { workflow: entry.workflow, options: null, attachments: entry.options.attachments },
-  fingerprint: entry.content ?? sha256(Workflow.toJson(entry.workflow))
-})

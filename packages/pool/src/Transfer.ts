@@ -7,6 +7,7 @@ import { readTime } from "@effect-comfyui/execution/Time"
 import * as Edit from "@effect-comfyui/workflow/Edit"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
@@ -46,17 +47,25 @@ const bring = Effect.fnUntraced(function*(
   return [yield* Effect.mapError(Effect.fromResult(edited), ({ message }) => noPlace(message)), uploaded]
 })
 
-const failed = ({ id }: Backend, { runId }: RunRequest, reason: Reason) =>
-  Effect.map(Clock.clockWith(Effect.succeed), (clock): ExecutionEvent => ({
-    _tag: "Failed",
-    runId,
-    backend: id,
-    sequence: 0,
-    at: readTime(clock).at,
-    elapsed: 0,
-    via: "client",
-    error: new ExecutionError({ reason, runId, backend: id })
-  }))
+/** The one event of a run that never began: it failed for this reason, or was cancelled. */
+const unsent = ({ id: backend }: Backend, { runId }: RunRequest, reason: Reason) =>
+  Effect.map(Clock.clockWith(Effect.succeed), (clock): Stream.Stream<ExecutionEvent> => {
+    const common = { runId, backend, sequence: 0, at: readTime(clock).at, elapsed: 0, via: "client" } as const
+    return Stream.make(
+      reason._tag === "Cancelled"
+        ? { _tag: "Cancelled", ...common, by: reason.by }
+        : { _tag: "Failed", ...common, error: new ExecutionError({ reason, runId, backend }) }
+    )
+  })
+
+/** Who ends the run, and who is told. */
+export interface Options {
+  /** Done when the run is not wanted any more. What was not sent by then is not sent. */
+  readonly asked: Deferred.Deferred<void>
+  readonly onSent: (sent: Sent) => void
+  /** It was ended before anything was sent. */
+  readonly onUnsent: () => void
+}
 
 /**
  * The run with its files; a file that cannot be brought is the run's only event. A refusal of a prompt whose files were
@@ -65,10 +74,12 @@ const failed = ({ id }: Backend, { runId }: RunRequest, reason: Reason) =>
 export const run = (
   backend: Backend,
   request: RunRequest,
-  onSent: (sent: Sent) => void
+  { asked, onSent, onUnsent }: Options
 ): Stream.Stream<ExecutionEvent> => {
-  if (request.attachments.length === 0) return backend.run(request)
+  const cancelled: Reason = { _tag: "Cancelled", by: "us" }
   const all = Effect.gen(function*() {
+    if (Deferred.isDoneUnsafe(asked)) return yield* Effect.fail(cancelled)
+    if (request.attachments.length === 0) return backend.run(request)
     let { workflow } = request
     const trusted: Array<Uploaded> = []
     for (const attachment of request.attachments) {
@@ -79,9 +90,13 @@ export const run = (
     const events = backend.run({ ...request, workflow, attachments: [] })
     return trusted.length === 0 ? events : Stream.mapEffect(events, (event) => lookInto(backend, event, trusted))
   })
-  return Stream.unwrap(
-    Effect.catch(all, (reason) => Effect.map(failed(backend, request, reason), (event) => Stream.make(event)))
-  )
+  const unlessAsked = request.attachments.length === 0
+    ? all
+    : Effect.raceFirst(all, Effect.andThen(Deferred.await(asked), Effect.fail(cancelled)))
+  return Stream.unwrap(Effect.catch(unlessAsked, (reason) => {
+    if (reason._tag === "Cancelled") onUnsent()
+    return unsent(backend, request, reason)
+  }))
 }
 
 const lookInto = Effect.fnUntraced(function*(

@@ -76,4 +76,17 @@ describe("the files of a job", () => {
       })
       assert.deepStrictEqual(told(yield* all(nowhere)).slice(-2), ["Rejected → give-up", "JobFailed"])
     }).pipe(Effect.provide(layerFleet(1))))
+
+  it.effect("are under way when the job is cancelled: no prompt is sent", () =>
+    Effect.gen(function*() {
+      const server = yield* ComfyTest.serverOf("gpu-1")
+      yield* server.inject(Fault.on(Fault.path("/upload/image"), Fault.holdAnswer(30_000)))
+      const job = yield* edit
+      yield* ComfyTest.advanceUntil(Effect.map(job.status, ({ _tag }) => _tag === "Running"))
+      yield* job.cancel
+      const last = (yield* all(job)).at(-1)
+      assert.deepStrictEqual(last?._tag === "JobCancelled" && last.executions, { atLeast: 0, atMost: 0 })
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual((yield* server.ledger).prompts, [])
+    }).pipe(Effect.provide(layerFleet(1))))
 })

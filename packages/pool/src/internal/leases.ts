@@ -20,7 +20,8 @@ interface Held {
 /** A job of the queue in memory. */
 export interface Entry {
   head: JobHead
-  readonly payload: JobPayload
+  /** Gone with the job's ending, unless a person may want it to run again. */
+  payload: JobPayload | undefined
   readonly fingerprint: string
   /** Milliseconds since the queue was opened: a small number takes no space of its own. */
   readonly queuedAfter: number
