@@ -34,7 +34,7 @@ export interface Held {
 
 /** Owned and updated in place by the pool. Times are monotonic milliseconds. */
 export interface Member {
-  readonly facts: Facts
+  facts: Facts
   readonly addedAt: number
   backend: Backend | undefined
   paused: boolean

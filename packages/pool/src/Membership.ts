@@ -22,6 +22,11 @@ export interface Shape {
   readonly remove: (id: BackendId) => Effect.Effect<boolean>
   /** Nothing new is placed there; done when it is idle. */
   readonly drain: (id: BackendId) => Effect.Effect<void>
+  /** Other tags, weight or VRAM from now on; what is not given stays. False: there is no such server. */
+  readonly update: (
+    id: BackendId,
+    facts: Pick<Servers.ServerSpec, "tags" | "weight" | "vramBytes">
+  ) => Effect.Effect<boolean>
   readonly pause: (id: BackendId) => Effect.Effect<void>
   readonly resume: (id: BackendId) => Effect.Effect<void>
   /** Closes its breakers, or those of all. */
@@ -45,7 +50,7 @@ export interface Options extends Servers.Watcher, Servers.Options {
 }
 
 /** The narrowest of the lanes that the server stands in; infinity outside of all. */
-const underOf = (lanes: ReadonlyArray<Lane>, { id, tags = [] }: Servers.ServerSpec): number =>
+const underOf = (lanes: ReadonlyArray<Lane>, id: BackendId, tags: ReadonlyArray<string>): number =>
   Math.min(
     Number.POSITIVE_INFINITY,
     ...lanes.filter((lane) => lane.servers?.includes(id) === true || lane.tags?.some((tag) => tags.includes(tag)))
@@ -74,14 +79,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const add = (spec: Servers.ServerSpec) =>
     Effect.gen(function*() {
       if (fleet.members.has(spec.id)) return false
-      const tags = new Set(spec.tags)
-      const { id, vramBytes, weight = 1 } = spec
-      const member = Member.make({ id, tags, weight, vramBytes, underMs: underOf(options.lanes, spec) }, now())
+      const { id, tags = [], vramBytes, weight = 1 } = spec
+      const underMs = underOf(options.lanes, id, tags)
+      const member = Member.make({ id, tags: new Set(tags), weight, vramBytes, underMs }, now())
       fleet.members.set(spec.id, member)
       resized()
       const own = yield* Scope.fork(scope)
       scopes.set(spec.id, own)
-      tell(spec.id, [{ _tag: "ServerAdded", tags: [...tags] }])
+      tell(spec.id, [{ _tag: "ServerAdded", tags }])
       yield* Scope.provide(Servers.watch(spec, member, watcher, options), own)
       return true
     })
@@ -141,6 +146,22 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         notice(Breakers.step(fleet.breakers, { _tag: "Reset", server: id ?? null, key: null }, now()))
         wake()
       }),
+    update: (id, { tags, vramBytes, weight }) =>
+      Effect.map(
+        ofMember(id, (member) => {
+          const { facts } = member
+          const named = tags ?? [...facts.tags]
+          member.facts = {
+            id,
+            tags: new Set(named),
+            weight: weight ?? facts.weight,
+            vramBytes: vramBytes ?? facts.vramBytes,
+            underMs: underOf(options.lanes, id, named)
+          }
+          return [{ _tag: "ServerUpdated", tags: named, weight: member.facts.weight }]
+        }),
+        () => fleet.members.has(id)
+      ),
     get: Effect.sync(views),
     changes: Stream.unwrap(
       Effect.map(

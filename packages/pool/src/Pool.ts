@@ -24,6 +24,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
 import * as Breakers from "./Breakers.ts"
+import * as Discovery from "./Discovery.ts"
 import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
 import * as Job from "./Job.ts"
@@ -48,6 +49,8 @@ import * as Waiting from "./Waiting.ts"
 export interface Options<R = never> {
   /** The servers at the start; others come and go with `servers.add` and `servers.remove`. */
   readonly servers?: ReadonlyArray<Servers.ServerSpec<R>>
+  /** Servers that come and go by themselves: see `Discovery`. */
+  readonly discovery?: Discovery.Sets<Servers.ServerSpec<R>, R>
   readonly failover?: Partial<Failover.Policy>
   readonly breakers?: Partial<Breakers.Options>
   readonly budget?: Partial<RetryBudget.Options>
@@ -309,6 +312,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
     ...options.probe === undefined ? {} : { probe: options.probe }
   })
   yield* Effect.forEach(options.servers ?? [], (spec) => servers.add(Servers.provide(spec, context)), { discard: true })
+
+  if (options.discovery !== undefined) {
+    const sets = Stream.map(options.discovery, (set) => set.map((spec) => Servers.provide(spec, context)))
+    yield* Effect.forkScoped(Discovery.follow(servers, sets))
+  }
 
   // Whoever waits for a job is told, whatever becomes of its prompt.
   yield* Effect.addFinalizer(() =>

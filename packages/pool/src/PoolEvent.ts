@@ -8,6 +8,12 @@ const common = { server: BackendId, at: Schema.Finite }
 
 /** A server became a member; it may not be reachable yet. */
 export const ServerAdded = Schema.TaggedStruct("ServerAdded", { ...common, tags: Schema.Array(Schema.String) })
+/** Somebody changed what is said of it. */
+export const ServerUpdated = Schema.TaggedStruct("ServerUpdated", {
+  ...common,
+  tags: Schema.Array(Schema.String),
+  weight: Schema.Finite
+})
 /** It is no member any more: nothing of this pool runs there. */
 export const ServerRemoved = Schema.TaggedStruct("ServerRemoved", common)
 /** Its events reach us. `epoch` counts the processes seen at this address. */
@@ -55,6 +61,7 @@ export const ServerMessage = Schema.TaggedStruct("ServerMessage", {
 /** What a server of the pool does. */
 export const ServerEvent = Schema.Union([
   ServerAdded,
+  ServerUpdated,
   ServerRemoved,
   ServerConnected,
   ServerDisconnected,

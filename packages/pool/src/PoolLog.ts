@@ -16,6 +16,7 @@ const ofKey = (key: string | null): Line["about"] => key === null ? {} : { key }
 export const of = (event: PoolEvent): Line | undefined => {
   switch (event._tag) {
     case "ServerAdded":
+    case "ServerUpdated":
     case "ServerRemoved":
     case "ServerConnected":
     case "ServerDraining":

@@ -28,6 +28,8 @@ export interface ServerSpec<R = never> {
    * later, up to 30 s apart.
    */
   readonly make: Effect.Effect<Backend, { readonly message: string }, R | Scope.Scope>
+  /** Where it is, for people; found again under another address it is another server, and takes its place. */
+  readonly address?: string
   readonly tags?: ReadonlyArray<string>
   /** How much it is given beside others. Default 1. */
   readonly weight?: number
