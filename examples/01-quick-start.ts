@@ -2,7 +2,7 @@
  * Three runs at once on one server: a text-to-image workflow with previews, an edit of an uploaded picture, and one that
  * fails in a node. Progress while they run, their pictures in `./out`, and how each ended.
  *
- * `npm start`, or `COMFY_HOSTS=http://host:8188 npm start` for a server of yours.
+ * `npm run node -- examples/01-quick-start.ts`, or `COMFY_HOSTS=http://host:8188` before it for a server of yours.
  */
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as FilesNode from "@effect-comfyui/client/FilesNode"

@@ -3,7 +3,7 @@
  * different models. One server is killed in the middle of a job and comes back later. Pictures in `./out`, and at the
  * end where each job ran, and why there.
  *
- * `npm run node -- examples/08-fleet.ts`, or with `COMFY_HOSTS=gpu-1,gpu-2,gpu-3` for servers of yours, which nobody kills.
+ * `npm start`, or `COMFY_HOSTS=gpu-1,gpu-2,gpu-3 npm start` for servers of yours, which nobody kills.
  */
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as FilesNode from "@effect-comfyui/client/FilesNode"
@@ -23,6 +23,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -190,5 +191,7 @@ const program = Effect.gen(function*() {
 
 await Effect.runPromise(program.pipe(
   Effect.scoped,
-  Effect.provide([layerMemory, layerCostAware, PlatformNode.layer(), NodeServices.layer])
+  Effect.provide([layerMemory, layerCostAware, PlatformNode.layer(), NodeServices.layer]),
+  // What happens is told here already, in lines or as a table.
+  Effect.provideService(References.MinimumLogLevel, "None")
 ))

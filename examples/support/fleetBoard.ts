@@ -25,19 +25,20 @@ export interface Options {
 
 /** The fleet now: a line per server, and what waits. */
 export const draw = ({ jobs, modelsOf, progress, snapshot }: Options): string => {
-  const rows = snapshot.servers.map(({ connected, id, jobs, status }) => {
+  const rows = snapshot.servers.map(({ connected, id, jobs, next, status }) => {
     const warm = snapshot.resident.find(({ server }) => server === id)?.residents ?? []
     return [
       id,
       connected ? status : `${status}, no connection`,
       warm.map(({ evidence, key }) => `${modelsOf.get(key) ?? "?"} (${evidences[evidence]})`).join(", "),
-      jobs.map((job) => `${job} ${Math.round(100 * (progress.get(job) ?? 0))} %`).join(", ")
+      jobs.map((job) => `${job} ${Math.round(100 * (progress.get(job) ?? 0))} %`).join(", "),
+      next ?? ""
     ]
   })
   const ended = jobs.filter(({ status }) => status === "Ended").length
   const queues = snapshot.tenants.map(({ ready, tenant }) => `${tenant} ${ready}`)
   return [
-    Board.table([["server", "status", "warm, and how we know", "running"], ...rows]),
+    Board.table([["server", "status", "warm, and how we know", "running", "next"], ...rows]),
     `waiting: ${queues.join(", ") || "nothing"}; running: ${snapshot.running}; ended: ${ended}`
   ].join("\n")
 }
@@ -57,7 +58,10 @@ type Why = Readonly<Record<string, string | number | boolean>>
 const isEvidence = (text: unknown): text is Evidence => typeof text === "string" && Object.hasOwn(evidences, text)
 
 /** The evidence and the figures of a placement as a sentence. */
-export const because = ({ estimateMs, evictionMs, evidence, surchargeSamples, warm }: Why): string => {
+export const because = (
+  { endsInMs, estimateMs, evictionMs, evidence, prefetched, surchargeSamples, warm }: Why
+): string => {
+  if (prefetched === true) return `sent ahead: the run of the same models ends in ${endsInMs} ms`
   if (warm === true) return `warm: ${isEvidence(evidence) ? evidences[evidence] : "nobody knows why"}`
   if (surchargeSamples === 0) return "cold, and no figures yet"
   return `cold, about ${estimateMs} ms${Number(evictionMs) > 0 ? `, pushes out ${evictionMs} ms of loading` : ""}`

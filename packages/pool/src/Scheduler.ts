@@ -176,7 +176,7 @@ export const make = Effect.fnUntraced(function*(
       if (from === undefined || from > at || isStopped()) continue
       const next = follower(member, held.key, at)
       if (next === undefined) continue
-      const endsIn = Math.round(held.since + held.expectedMs - at)
+      const endsIn = Math.max(0, Math.round(held.since + held.expectedMs - at))
       yield* place(next, member, { policy: router.name, warm: true, prefetched: true, endsInMs: endsIn }, true)
     }
     return until
