@@ -55,12 +55,11 @@ const run: Effect.Effect<Figures, PoolError, JobQueue.JobQueue> = Effect.scoped(
   const ready = ReadySet.init()
   // Of this thread: collecting garbage beside it costs no dispatch.
   const cpu = () => process.threadCpuUsage().user
-  const time = { now: 1.5, at: 1 }
   const before = heap()
   // Spread as a random mix would be, and the same in every round.
   const ids = Array.from({ length: jobs }, () => JobId.make(Buffer.from(randomUUID()).toString("latin1")))
   yield* Effect.forkScoped(
-    Stream.runForEach(queue.heads, (changes) => Effect.sync(() => void ReadySet.step(ready, changes, time)))
+    Stream.runForEach(queue.heads, (changes) => Effect.sync(() => void ReadySet.step(ready, changes, 1.5)))
   )
   const began = cpu()
   for (let i = 0; i < jobs; i++) {

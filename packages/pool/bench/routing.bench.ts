@@ -29,7 +29,7 @@ const world = () => {
       notBefore: 0,
       sequence: i
     }
-    ReadySet.step(ready, [{ _tag: "Ready", head }], { now: 0, at: 0 })
+    ReadySet.step(ready, [{ _tag: "Ready", head }], 0)
   }
   servers.forEach((server, i) => {
     // Of keys that are not waiting, so that every decision weighs loading against waiting.

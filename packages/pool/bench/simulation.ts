@@ -219,7 +219,7 @@ export const pooled = (policy: Policy, scenario: Scenario, rate: number, count: 
         notBefore: 0,
         sequence: next
       }
-      ReadySet.step(ready, [{ _tag: "Ready", head }], { now, at: now })
+      ReadySet.step(ready, [{ _tag: "Ready", head }], now)
     }
     // A queue that only grows tells enough.
     if (ready.jobs.size > 2_000) return { p50: Number.POSITIVE_INFINITY, p95: Number.POSITIVE_INFINITY, coldShare: 1 }

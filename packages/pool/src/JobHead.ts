@@ -18,15 +18,18 @@ export interface JobHead {
   readonly placement: string
   /** Estimated milliseconds on a GPU, whole: what its tenant is charged. */
   readonly cost: number
-  /** Not before this instant, epoch milliseconds; 0 is at once. */
+  /** Not before this instant, epoch milliseconds of the queue's clock; 0 is at once. */
   readonly notBefore: number
   /** Place in the order of arrival; unique in a queue, kept when a job comes back. */
   readonly sequence: number
 }
 
-/** A change of what waits: a job is there to be claimed (again), or is not any more. */
+/**
+ * A change of what waits: a job is there to be claimed (again), or is not any more. `inMs`: it may be claimed after so many
+ * milliseconds from now, by the queue's clock, which no step of ours moves; absent, at once.
+ */
 export type HeadChange =
-  | { readonly _tag: "Ready"; readonly head: JobHead }
+  | { readonly _tag: "Ready"; readonly head: JobHead; readonly inMs?: number }
   | { readonly _tag: "Gone"; readonly id: JobId }
 
 /** Whether a text may be a job's id: not empty, at most 200 characters. */

@@ -2,6 +2,7 @@
 import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
+import { readTime } from "@effect-comfyui/execution/Time"
 import type { Json } from "@effect-comfyui/workflow/Json"
 import type { Clock } from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -56,8 +57,9 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const maxHistory = options.history ?? Defaults.queue.history
   const historyAge = Duration.toMillis(options.historyAge ?? Defaults.queue.historyAge)
   const clock: Clock = yield* Effect.clockWith(Effect.succeed)
-  const now = () => clock.currentTimeMillisUnsafe()
-  const opened = now()
+  const { at: opened, now: origin } = readTime(clock)
+  /** Epoch milliseconds that no step of the wall clock moves: leases neither run out by one nor last longer. */
+  const now = () => opened + Math.floor(readTime(clock).now - origin)
 
   /** All jobs, in order of arrival. */
   const jobs = new Map<JobId, Entry>()
@@ -73,7 +75,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const waiting = () => jobs.size - claimed.size - ended.size
   const announcer = yield* Announcer.make(function*() {
     for (const entry of jobs.values()) if (stateOf(entry) === "waiting") yield entry.head
-  })
+  }, now)
 
   const forgetOld = (at: number) => {
     for (let next = endings[oldest]; next !== undefined; next = endings[++oldest]) {
@@ -119,7 +121,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const watch = yield* Announcer.alarm(
     () => earliest(claimed),
     () => expire(now()),
-    clock
+    now
   )
 
   const offer = ({ fingerprint, head, payload }: Offer) =>

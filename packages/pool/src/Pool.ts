@@ -224,7 +224,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
   yield* Effect.forkScoped(
     Stream.runForEach(queue.heads, (changes) =>
       Effect.sync(() => {
-        ReadySet.step(ready, changes, time())
+        ReadySet.step(ready, changes, time().now)
         scheduler.wake()
       }))
   )

@@ -4,7 +4,6 @@
  * want the same models. A fold over the heads of a queue. Which server a job has failed on is not its matter.
  */
 import type { JobId } from "@effect-comfyui/execution/Ids"
-import type { Time } from "@effect-comfyui/execution/Time"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
@@ -191,11 +190,10 @@ const makeReady = (state: State, head: JobHead, now: number): void => {
 
 const earlier = (a: Delayed, b: Delayed): boolean => a.due < b.due
 
-const add = (state: State, head: JobHead, { at, now }: Time): void => {
+const add = (state: State, head: JobHead, inMs: number, now: number): void => {
   state.jobs.set(head.id, head)
-  const wait = head.notBefore - at
-  if (!(wait > 0)) return makeReady(state, head, now)
-  const delayed: Delayed = { head, due: now + wait, index: 0 }
+  if (!(inMs > 0)) return makeReady(state, head, now)
+  const delayed: Delayed = { head, due: now + inMs, index: 0 }
   state.delayed.set(head.id, delayed)
   Heap.push(state.due, delayed, earlier)
 }
@@ -228,12 +226,12 @@ const isSame = (a: JobHead, b: JobHead): boolean =>
  * Takes what a queue announces, in order. A job that is announced again keeps its place, unless its head has changed; one
  * that nobody knows is gone already.
  */
-export const step = (state: State, changes: ReadonlyArray<HeadChange>, time: Time): State => {
+export const step = (state: State, changes: ReadonlyArray<HeadChange>, now: number): State => {
   for (const change of changes) {
     const known = state.jobs.get(change._tag === "Ready" ? change.head.id : change.id)
     if (change._tag === "Ready" && known !== undefined && isSame(known, change.head)) continue
     if (known !== undefined) takeOut(state, known)
-    if (change._tag === "Ready") add(state, change.head, time)
+    if (change._tag === "Ready") add(state, change.head, change.inMs ?? 0, now)
   }
   return state
 }

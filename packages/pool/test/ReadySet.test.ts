@@ -5,12 +5,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { headOf } from "./support/heads.ts"
 
-const start = { now: 0, at: 1_000_000 }
-const ready = (head: JobHead): HeadChange => ({ _tag: "Ready", head })
+/** The clock of the queue at 0 of ours. */
+const epoch = 1_000_000
+const ready = (head: JobHead, now = 0): HeadChange => ({
+  _tag: "Ready",
+  head,
+  inMs: Math.max(0, head.notBefore - epoch - now)
+})
 const gone = ({ id }: JobHead): HeadChange => ({ _tag: "Gone", id })
 
 const setOf = (heads: ReadonlyArray<JobHead>, options?: Partial<ReadySet.Options>) =>
-  ReadySet.step(ReadySet.init(options), heads.map(ready), start)
+  ReadySet.step(ReadySet.init(options), heads.map((head) => ready(head)), 0)
 
 /** Claims the first candidate again and again: the order in which a pool without servers to prefer would run them. */
 const drain = (state: ReadySet.State, now = 0): ReadonlyArray<JobHead> => {
@@ -32,7 +37,7 @@ const anyHead = (sequence: number): fc.Arbitrary<JobHead> =>
     affinity: fc.constantFrom<AffinityKey>("a1:a", "a1:b", "a1:c"),
     placement: fc.constantFrom("", "big", "tall", "near"),
     cost: fc.constantFrom(1, 1_000, 90_000),
-    notBefore: fc.constantFrom(0, 0, start.at + 500)
+    notBefore: fc.constantFrom(0, 0, epoch + 500)
   }).map((more) => headOf(sequence, more))
 
 describe("ReadySet", () => {
@@ -59,7 +64,7 @@ describe("ReadySet", () => {
         ? headOf(i, { tenant: "long", cost: 20_000 })
         : headOf(i, { tenant: i % 3 === 1 ? "short" : "heavy", cost: 5_000 }))
     const state = ReadySet.setWeight(ReadySet.init(), "heavy", 2)
-    ReadySet.step(state, heads.map(ready), start)
+    ReadySet.step(state, heads.map((head) => ready(head)), 0)
     const used = new Map<string, number>()
     for (let i = 0; i < 300; i++) {
       const [head] = ReadySet.take(state, { now: 0 }).candidates
@@ -134,7 +139,7 @@ describe("ReadySet", () => {
   })
 
   it("holds a delayed job until its time on the monotonic clock, and keeps its place", () => {
-    const heads = [headOf(0, { notBefore: start.at + 500 }), headOf(1)]
+    const heads = [headOf(0, { notBefore: epoch + 500 }), headOf(1)]
     const state = setOf(heads)
     assert.strictEqual(ReadySet.nextDue(state), 500)
     assert.deepStrictEqual(sequences(ReadySet.take(state, { now: 499 }).candidates), [1])
@@ -149,7 +154,7 @@ describe("ReadySet", () => {
     ReadySet.step(
       state,
       [heads[2], heads[0], heads[3]].flatMap((head) => head === undefined ? [] : [ready(head)]),
-      start
+      0
     )
     assert.deepStrictEqual(sequences(drain(state)), [0, 2, 3, 4])
   })
@@ -167,15 +172,15 @@ describe("ReadySet", () => {
       fc.property(anything, ([picks, heads]) => {
         const state = ReadySet.init({ tenants: 3, candidates: 16 })
         const inside = new Map<string, JobHead>()
-        let { now } = start
+        let now = 0
         heads.forEach((head, i) => {
           const pick = picks[i] ?? 0
-          ReadySet.step(state, [ready(head)], { now, at: start.at + now })
+          ReadySet.step(state, [ready(head, now)], now)
           inside.set(head.id, head)
           if (pick % 4 === 0) {
             const victim = [...inside.values()][pick % inside.size]
             if (victim !== undefined) {
-              ReadySet.step(state, [gone(victim), gone(victim)], { now, at: start.at + now })
+              ReadySet.step(state, [gone(victim), gone(victim)], now)
               inside.delete(victim.id)
             }
           }
@@ -210,7 +215,7 @@ describe("ReadySet", () => {
     const state = ReadySet.init({ accounts: 10 })
     for (let i = 0; i < 100; i++) {
       const head = headOf(i, { tenant: `t${i}` })
-      ReadySet.step(state, [ready(head)], start)
+      ReadySet.step(state, [ready(head)], 0)
       ReadySet.claimed(state, head.id)
       ReadySet.correct(state, head.tenant, 0, 1e9)
     }

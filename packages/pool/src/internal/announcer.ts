@@ -1,7 +1,6 @@
 import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Cause from "effect/Cause"
-import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { HeadChange, JobHead } from "../JobHead.ts"
@@ -12,11 +11,16 @@ const batch = 4_096
 interface Reader {
   readonly first: Array<JobHead>
   sent: number
-  changed: Map<JobId, HeadChange>
+  /** What each job is now; undefined: gone. */
+  changed: Map<JobId, JobHead | undefined>
   wake: (() => void) | undefined
 }
 
-const take = (reader: Reader): ReadonlyArray<HeadChange> => {
+/** A job that may be claimed later says in how many milliseconds. */
+const toReady = (head: JobHead, now: number): HeadChange =>
+  head.notBefore > now ? { _tag: "Ready", head, inMs: head.notBefore - now } : { _tag: "Ready", head }
+
+const take = (reader: Reader, now: number): ReadonlyArray<HeadChange> => {
   if (reader.sent < reader.first.length) {
     const heads = reader.first.slice(reader.sent, reader.sent + batch)
     reader.sent += heads.length
@@ -24,24 +28,24 @@ const take = (reader: Reader): ReadonlyArray<HeadChange> => {
       reader.first.length = 0
       reader.sent = 0
     }
-    return heads.map((head) => ({ _tag: "Ready", head }))
+    return heads.map((head) => toReady(head, now))
   }
   const changes: Array<HeadChange> = []
-  for (const [id, change] of reader.changed) {
+  for (const [id, head] of reader.changed) {
     if (changes.length >= batch) break
-    changes.push(change)
+    changes.push(head === undefined ? { _tag: "Gone", id } : toReady(head, now))
     reader.changed.delete(id)
   }
   return changes
 }
 
 /** Tells any number of readers what waits; nobody waits for them, and each keeps at most one change per job. */
-export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>) {
+export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>, now: () => number) {
   const readers = new Set<Reader>()
   let closed = false
-  const tell = (id: JobId, change: HeadChange) => {
+  const tell = (id: JobId, head: JobHead | undefined) => {
     for (const reader of readers) {
-      reader.changed.set(id, change)
+      reader.changed.set(id, head)
       reader.wake?.()
     }
   }
@@ -54,7 +58,7 @@ export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>
 
   const next = (reader: Reader): Effect.Effect<ReadonlyArray<HeadChange>, Cause.Done> =>
     Effect.suspend(() => {
-      const changes = take(reader)
+      const changes = take(reader, now())
       if (changes.length > 0) return Effect.succeed(changes)
       return closed ? Cause.done() : Effect.flatMap(asleep(reader), () => next(reader))
     })
@@ -86,13 +90,13 @@ export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>
 
   return {
     heads,
-    ready: (head: JobHead) => tell(head.id, { _tag: "Ready", head }),
-    gone: (id: JobId) => tell(id, { _tag: "Gone", id })
+    ready: (head: JobHead) => tell(head.id, head),
+    gone: (id: JobId) => tell(id, undefined)
   }
 })
 
-/** Rings at the instant that `at` gives, epoch milliseconds; `wake` says that it may be earlier now. One fiber. */
-export const alarm = Effect.fnUntraced(function*(at: () => number, ring: () => void, clock: Clock) {
+/** Rings at the instant that `at` gives, by `now`; `wake` says that it may be earlier now. One fiber. */
+export const alarm = Effect.fnUntraced(function*(at: () => number, ring: () => void, now: () => number) {
   let next = Number.POSITIVE_INFINITY
   let waker: (() => void) | undefined
   const woken = Effect.callback<void>((resume) => {
@@ -106,7 +110,7 @@ export const alarm = Effect.fnUntraced(function*(at: () => number, ring: () => v
   const loop = Effect.forever(
     Effect.suspend(() => {
       next = at()
-      const wait = next - clock.currentTimeMillisUnsafe()
+      const wait = Math.ceil(next - now())
       if (wait <= 0) return Effect.sync(ring)
       return next === Number.POSITIVE_INFINITY ? woken : Effect.race(woken, Effect.sleep(wait))
     })
