@@ -4,6 +4,7 @@ import { BackendId } from "@effect-comfyui/execution/Ids"
 import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import * as JobQueueMemory from "@effect-comfyui/pool/JobQueueMemory"
 import * as Pool from "@effect-comfyui/pool/Pool"
+import type { Router } from "@effect-comfyui/pool/Router"
 import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
 import * as Servers from "@effect-comfyui/pool/Servers"
 import type { ServerSpec } from "@effect-comfyui/pool/Servers"
@@ -38,12 +39,16 @@ export interface Setup {
   readonly servers?: (n: number) => FakeServers.ServerOptions
   readonly specs?: (n: number) => Partial<ServerSpec>
   readonly pool?: Omit<Pool.Options, "servers">
+  readonly router?: Layer.Layer<Router>
   /** Servers that exist, and of those how many are members at the start. Default: all. */
   readonly members?: number
 }
 
 /** `n` servers and a pool of them. */
-export const layerFleet = (n: number, { members = n, pool, servers, specs }: Setup = {}) => {
+export const layerFleet = (
+  n: number,
+  { members = n, pool, router = RouterPolicies.layerCostAware, servers, specs }: Setup = {}
+) => {
   const names = Array.from({ length: n }, (_, index) => index + 1)
   const fakes = FakeServers.layer(
     Object.fromEntries(names.map((name) => {
@@ -56,7 +61,7 @@ export const layerFleet = (n: number, { members = n, pool, servers, specs }: Set
     Pool.Pool,
     Pool.make({ ...pool, servers: names.slice(0, members).map((name) => spec(name, specs?.(name))) })
   ).pipe(
-    Layer.provide(Layer.mergeAll(JobQueueMemory.layerMemory, RouterPolicies.layerCostAware)),
+    Layer.provide(Layer.mergeAll(JobQueueMemory.layerMemory, router)),
     Layer.provideMerge(fakes),
     Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))
   )
