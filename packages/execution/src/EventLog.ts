@@ -19,24 +19,29 @@ export interface EventLog<E> {
   readonly kind: EventBuffer.Kind<E>
   /** Lifecycle events kept for later subscribers; the oldest go first, and a `Gap` says how many. */
   readonly capacity: number
-  readonly subscribers: Set<Subscriber<E>>
+  /** Made for the first: most logs wait for a long time without one. */
+  subscribers: Set<Subscriber<E>> | undefined
   /** Oldest first. */
-  readonly kept: Array<E>
+  kept: Array<E>
   forgotten: number
 }
+
+/** Never written to: the first event makes a list of its own, of one. */
+const nothing: Array<never> = []
 
 export const make = <E>(kind: EventBuffer.Kind<E>, capacity: number): EventLog<E> => ({
   kind,
   capacity,
-  subscribers: new Set(),
-  kept: [],
+  subscribers: undefined,
+  kept: nothing,
   forgotten: 0
 })
 
 const keep = <E>(log: EventLog<E>, event: E): void => {
   const run = log.kind.ofRun(event)
   if (run !== undefined && isTransient(run)) return
-  log.kept.push(event)
+  if (log.kept.length === 0) log.kept = [event]
+  else log.kept.push(event)
   if (log.kept.length > log.capacity) {
     log.kept.shift()
     log.forgotten++
@@ -46,6 +51,7 @@ const keep = <E>(log: EventLog<E>, event: E): void => {
 /** Hands events to everybody who listens. Never waits: a slow subscriber loses, by its own options, and is told. */
 export const publish = <E>(log: EventLog<E>, events: ReadonlyArray<NoInfer<E>>): void => {
   for (const event of events) keep(log, event)
+  if (log.subscribers === undefined) return
   for (const subscriber of log.subscribers) {
     EventBuffer.offer(subscriber.buffer, events)
     if (EventBuffer.isEmpty(subscriber.buffer)) continue
@@ -81,6 +87,7 @@ const subscribe = <E>(log: EventLog<E>, options: Partial<EventBuffer.Options>): 
   EventBuffer.lost(buffer, log.forgotten)
   EventBuffer.offer(buffer, log.kept)
   const subscriber: Subscriber<E> = { buffer, wake: undefined }
+  log.subscribers ??= new Set()
   log.subscribers.add(subscriber)
   return subscriber
 }
@@ -94,7 +101,7 @@ export const events = <E>(log: EventLog<E>, options: Partial<EventBuffer.Options
     Effect.map(
       Effect.acquireRelease(
         Effect.sync(() => subscribe(log, options)),
-        (subscriber) => Effect.sync(() => log.subscribers.delete(subscriber))
+        (subscriber) => Effect.sync(() => log.subscribers?.delete(subscriber))
       ),
       fromSubscriber
     )

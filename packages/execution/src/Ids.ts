@@ -20,17 +20,28 @@ export type RunId = typeof RunId.Type
 export const BackendId = Schema.NonEmptyString.pipe(Schema.brand("BackendId"))
 export type BackendId = typeof BackendId.Type
 
-const hex = (word: number): string => word.toString(16).padStart(8, "0")
+const digits = new TextEncoder().encode("0123456789abcdef")
+const dash = "-".charCodeAt(0)
 
-/** A version 4 UUID from the `Random` service: repeatable under a seed, and no secret. */
+/** Where the 32 digits of a UUID stand among its 36 characters. */
+const places = Array.from({ length: 36 }, (_, i) => i).filter((i) => ![8, 13, 18, 23].includes(i))
+
+/**
+ * A version 4 UUID from the `Random` service: repeatable under a seed, and no secret. Made of characters at once: a text
+ * that was put together of pieces keeps them all, and ids are kept by the hundred thousand.
+ */
 export const makeUuid: Effect.Effect<string> = Effect.map(Random.Random, (random) => {
-  const word = (): number => Math.floor(random.nextDoubleUnsafe() * 0x1_0000_0000)
-  const a = hex(word())
-  const b = hex(word())
-  const c = hex(word())
-  const d = hex(word())
-  const variant = "89ab".charAt(Math.floor(random.nextDoubleUnsafe() * 4))
-  return `${a}-${b.slice(0, 4)}-4${b.slice(5)}-${variant}${c.slice(1, 4)}-${c.slice(4)}${d}`
+  const codes = new Array<number>(36).fill(dash)
+  for (let word = 0; word < 4; word++) {
+    let bits = Math.floor(random.nextDoubleUnsafe() * 0x1_0000_0000)
+    for (let digit = 7; digit >= 0; digit--) {
+      codes[places[8 * word + digit] ?? 0] = digits[bits & 15] ?? 0
+      bits >>>= 4
+    }
+  }
+  codes[14] = digits[4] ?? 0
+  codes[19] = digits[8 + Math.floor(random.nextDoubleUnsafe() * 4)] ?? 0
+  return String.fromCharCode(...codes)
 })
 
 /** A fresh run id. */

@@ -69,7 +69,7 @@ describe("a log of events", () => {
       const late = yield* Stream.runCollect(EventLog.events(log))
       assert.deepStrictEqual(late, [warning(0), warning(1), cancelled(2)])
       assert.deepStrictEqual(yield* Fiber.join(early), [warning(0), progress(0, 2), warning(1), cancelled(2)])
-      assert.strictEqual(log.subscribers.size, 0)
+      assert.strictEqual(log.subscribers?.size, 0)
     }))
 
   it.effect("keeps so many, and says how many a late subscriber missed", () =>

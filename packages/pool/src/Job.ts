@@ -5,7 +5,7 @@ import { type Executions, isTransient } from "@effect-comfyui/execution/Executio
 import type { BackendId, JobId, RunId } from "@effect-comfyui/execution/Ids"
 import { isJobEnding, type JobEnding, type JobEvent } from "@effect-comfyui/execution/JobEvent"
 import type * as Json from "@effect-comfyui/workflow/Json"
-import type { AffinityKey, ContentKey } from "@effect-comfyui/workflow/WorkflowKey"
+import type { ContentKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import type * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import * as Failover from "./Failover.ts"
 import type { Checked } from "./JobOptions.ts"
-import type { Need } from "./Need.ts"
+import type { Kind } from "./Jobs.ts"
 
 /** Events of a job as a buffer holds them: progress and previews of its attempts are conflated. */
 export const ofJob: EventBuffer.Kind<JobEvent> = {
@@ -53,12 +53,9 @@ export interface AttemptRecord {
 export interface Entry {
   readonly id: JobId
   /** Its graph and files are the queue's to keep. */
-  readonly options: Omit<Checked, "attachments">
-  readonly need: Need
-  readonly affinity: AffinityKey
+  readonly options: Checked
+  readonly kind: Kind
   readonly content: ContentKey | null
-  /** What it asks of servers beside its classes and files, as its head in the queue says it. */
-  readonly placement: string
   /** Epoch milliseconds. */
   readonly submittedAt: number
   /** Monotonic milliseconds; infinity without one. */
@@ -80,22 +77,27 @@ export interface Entry {
 }
 
 /** What a job is from the start; all else comes later. */
-type Given = Pick<
-  Entry,
-  "id" | "options" | "need" | "affinity" | "content" | "placement" | "submittedAt" | "deadlineAt"
->
+type Given = Pick<Entry, "id" | "options" | "kind" | "content" | "submittedAt" | "deadlineAt">
 
 /** Lifecycle events of an open job kept for late subscribers. */
 const replay = 4_096
 
-export const make = (given: Given): Entry => ({
-  ...given,
+const never: Executions = { atLeast: 0, atMost: 0 }
+
+/** Written out: a hundred thousand of them wait, and each is as large as it must be. */
+export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Given): Entry => ({
+  id,
+  options,
+  kind,
+  content,
+  submittedAt,
+  deadlineAt,
   log: EventLog.make(ofJob, replay),
   ended: Deferred.makeUnsafe(),
   attempts: [],
   attemptCount: 0,
   ledger: Failover.empty,
-  executions: { atLeast: 0, atMost: 0 },
+  executions: never,
   sequence: -1,
   cancelAsked: false,
   span: undefined,
@@ -164,7 +166,7 @@ export const span = (entry: Entry, tracer: Tracer.Tracer): Tracer.Span => {
   })
   entry.span.attribute("comfy.job.id", entry.id)
   entry.span.attribute("comfy.job.tenant", entry.options.tenant)
-  entry.span.attribute("comfy.job.affinity", entry.affinity)
+  entry.span.attribute("comfy.job.affinity", entry.kind.affinity)
   return entry.span
 }
 
@@ -209,8 +211,24 @@ const weigh = (value: unknown): number => {
   return bytes
 }
 
-/** About how many bytes an event takes: servers and nodes say as much as they like. */
-export const sizeOf = (event: JobEvent): number => weigh(event)
+/** Of an event in which nobody says as much as he likes. */
+const plainBytes = 256
+
+/** About how many bytes an event takes. */
+export const sizeOf = (event: JobEvent): number => {
+  if (event._tag === "Queued" || event._tag === "Transferred") return plainBytes
+  if (event._tag !== "Attempt") return weigh(event)
+  switch (event.event._tag) {
+    case "Submitted":
+    case "Started":
+    case "NodeStarted":
+    case "NodeFinished":
+    case "Gap":
+      return plainBytes
+    default:
+      return weigh(event.event)
+  }
+}
 
 /** All events of a job from its beginning, for any number of subscribers. */
 export const events = (entry: Entry, options?: Partial<EventBuffer.Options>): Stream.Stream<JobEvent> =>

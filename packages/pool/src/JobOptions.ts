@@ -87,16 +87,33 @@ export interface Checked {
   readonly limits: Limits
   readonly metadata: Json.Json
   readonly onAmbiguity: "verify" | "retry" | "fail"
-  readonly attachments: ReadonlyArray<Attachment>
   readonly paid: boolean | undefined
   readonly acceptPartial: boolean
+}
+
+const none: ReadonlyArray<never> = []
+
+/** What most jobs ask for and are limited by: the same objects, a hundred thousand times. */
+const noRequires: Checked["requires"] = { tags: none, vramBytes: 0, classes: none, models: none }
+const noLimits: Limits = {
+  queueMs: undefined,
+  startMs: undefined,
+  nodeIdleMs: undefined,
+  totalMs: undefined,
+  deadlineMs: undefined,
+  estimateMs: undefined
 }
 
 const maxText = 512
 const maxList = 10_000
 
-/** Checks options; every problem is told, not only the first. */
-export const check = (options: JobOptions): Result.Result<Checked, PoolError> => {
+/** Checks options; every problem is told, not only the first. Files are apart: the queue keeps them, not the pool. */
+export const check = (
+  options: JobOptions
+): Result.Result<
+  { readonly options: Checked; readonly attachments: ReadonlyArray<Attachment> },
+  PoolError
+> => {
   const problems: Array<string> = []
   const wrong = (condition: boolean, problem: string): void => {
     if (condition) problems.push(problem)
@@ -127,7 +144,8 @@ export const check = (options: JobOptions): Result.Result<Checked, PoolError> =>
   list("requires.classes", requires.classes)
   list("requires.models", requires.models)
   list("attachments", options.attachments)
-  const limits: Limits = {
+  const isLimited = options.timeouts !== undefined || deadline !== undefined || options.estimate !== undefined
+  const limits: Limits = !isLimited ? noLimits : {
     queueMs: ms("timeouts.queue", timeouts.queue),
     startMs: ms("timeouts.start", timeouts.start),
     nodeIdleMs: ms("timeouts.nodeIdle", timeouts.nodeIdle),
@@ -140,24 +158,24 @@ export const check = (options: JobOptions): Result.Result<Checked, PoolError> =>
       new PoolError({ reason: { _tag: "InvalidOptions", option: "options", problem: problems.join("; ") } })
     )
   }
-  return Result.succeed({
+  const checked: Checked = {
     id,
     priority,
     tenant,
-    prefer: options.prefer ?? [],
-    exclude: options.exclude ?? [],
-    requires: {
-      tags: requires.tags ?? [],
+    prefer: options.prefer ?? none,
+    exclude: options.exclude ?? none,
+    requires: options.requires === undefined ? noRequires : {
+      tags: requires.tags ?? none,
       vramBytes: requires.vramBytes ?? 0,
-      classes: requires.classes ?? [],
-      models: requires.models ?? []
+      classes: requires.classes ?? none,
+      models: requires.models ?? none
     },
     idempotencyKey,
     limits,
     metadata: options.metadata ?? null,
     onAmbiguity: options.onAmbiguity ?? "verify",
-    attachments: options.attachments ?? [],
     paid: options.paid,
     acceptPartial: options.acceptPartial ?? false
-  })
+  }
+  return Result.succeed({ options: checked, attachments: options.attachments ?? none })
 }

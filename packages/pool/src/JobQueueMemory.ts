@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Defaults from "./Defaults.ts"
 import * as Announcer from "./internal/announcer.ts"
 import { earliest, type Entry, expired, hasEnded, held, holds, stateOf } from "./internal/leases.ts"
+import * as Recent from "./internal/recent.ts"
 import type { JobHead } from "./JobHead.ts"
 import { type Cancelled, type Claim, type Filter, JobQueue, type JobRecord, type Offer } from "./JobQueue.ts"
 
@@ -64,44 +65,25 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   /** All jobs, in order of arrival. */
   const jobs = new Map<JobId, Entry>()
   const claimed = new Map<JobId, Entry>()
-  /** Ended and dead ones. */
-  const ended = new Map<JobId, Entry>()
-  /** The same in the order of their ending, from `oldest` on: taking the first out of a map again and again is slow. */
-  let endings: Array<{ readonly entry: Entry; readonly at: number }> = []
-  let oldest = 0
+  /** Ended and dead ones; those a person has to look at stay whatever their age. */
+  const ended = Recent.make<JobId, Entry>(maxHistory, historyAge, {
+    lasts: (entry) => stateOf(entry) === "dead",
+    dropped: (id) => void jobs.delete(id)
+  })
   let sequence = 0
   let tokens = 0
 
-  const waiting = () => jobs.size - claimed.size - ended.size
+  const waiting = () => jobs.size - claimed.size - ended.items.size
   const announcer = yield* Announcer.make(function*() {
     for (const entry of jobs.values()) if (stateOf(entry) === "waiting") yield entry.head
   }, now)
-
-  const forgetOld = (at: number) => {
-    for (let next = endings[oldest]; next !== undefined; next = endings[++oldest]) {
-      const { entry } = next
-      const { id } = entry.head
-      // It was put back or forgotten since, or has ended anew.
-      if (ended.get(id) !== entry || entry.held?.endedAt !== next.at) continue
-      const old = stateOf(entry) !== "dead" && next.at + historyAge <= at
-      if (ended.size <= maxHistory && !old) break
-      ended.delete(id)
-      jobs.delete(id)
-    }
-    if (oldest > 1_000 && oldest * 2 > endings.length) {
-      endings = endings.slice(oldest)
-      oldest = 0
-    }
-  }
 
   const end = (entry: Entry, state: JobRecord["state"], ending: JobEnding | null, at: number) => {
     const of = held(entry)
     claimed.delete(entry.head.id)
     Object.assign(of, { state, ending, endedAt: at })
     if (state !== "dead") entry.payload = undefined
-    ended.set(entry.head.id, entry)
-    endings.push({ entry, at })
-    forgetOld(at)
+    Recent.add(ended, entry.head.id, entry, at)
   }
 
   const ready = (entry: Entry, head: JobHead) => {
@@ -221,9 +203,9 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   const redrive = (id: JobId) =>
     Effect.sync(() => {
-      const entry = ended.get(id)
+      const entry = Recent.get(ended, id)
       if (entry === undefined || stateOf(entry) !== "dead") return false
-      ended.delete(id)
+      Recent.remove(ended, id)
       Object.assign(held(entry), { attempt: 0, ledger: null, ending: null, endedAt: null, cancelRequested: false })
       ready(entry, { ...entry.head, notBefore: 0 })
       return true
@@ -246,9 +228,9 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     const at = now()
     let dead = 0
     let delayed = 0
-    for (const entry of ended.values()) if (stateOf(entry) === "dead") dead++
+    for (const entry of Recent.values(ended)) if (stateOf(entry) === "dead") dead++
     for (const entry of jobs.values()) if (entry.head.notBefore > at && stateOf(entry) === "waiting") delayed++
-    return { waiting: waiting(), delayed, claimed: claimed.size, dead, ended: ended.size - dead }
+    return { waiting: waiting(), delayed, claimed: claimed.size, dead, ended: ended.items.size - dead }
   })
 
   return JobQueue.of({
@@ -264,7 +246,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     get: (id) => Effect.sync(() => Option.map(Option.fromNullishOr(jobs.get(id)), (entry) => recordOf(entry, opened))),
     list,
     stats,
-    forget: (id) => Effect.sync(() => ended.delete(id) && jobs.delete(id))
+    forget: (id) => Effect.sync(() => Recent.remove(ended, id) && jobs.delete(id))
   })
 })
 

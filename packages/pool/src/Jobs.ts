@@ -4,60 +4,56 @@ import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
+import * as Recent from "./internal/recent.ts"
 import * as Job from "./Job.ts"
 import type { Need } from "./Need.ts"
 
-/** What jobs of one kind ask for, as long as one of them is known. */
-interface Shared {
+/** What all jobs of one kind have in common: they want the same models, and the same of servers. */
+export interface Kind {
+  readonly affinity: AffinityKey
+  /** What is asked of servers beside classes and files, as text; `""` for nothing. */
+  readonly placement: string
   readonly need: Need
+  /** Open jobs of this kind; it is forgotten with the last. */
   jobs: number
 }
 
 /** Owned and updated in place by its pool. */
 export interface Jobs {
   readonly open: Map<JobId, Job.Entry>
-  /** Ended ones, oldest first: at most so many, and none longer than so long. */
-  readonly ended: Map<JobId, { readonly entry: Job.Entry; readonly at: number }>
-  readonly needs: Map<string, Shared>
-  readonly cap: number
-  readonly ageMs: number
+  /** Ended ones: at most so many, and none longer than so long. */
+  readonly ended: Recent.Recent<JobId, Job.Entry>
+  readonly kinds: Map<AffinityKey, Map<string, Kind>>
 }
 
 export const make = (cap: number = Defaults.queue.history): Jobs => ({
   open: new Map(),
-  ended: new Map(),
-  needs: new Map(),
-  cap,
-  ageMs: Duration.toMillis(Defaults.queue.historyAge)
+  ended: Recent.make(cap, Duration.toMillis(Defaults.queue.historyAge)),
+  kinds: new Map()
 })
 
-/** Jobs of one kind may run on the same servers. */
-export const kindOf = (affinity: AffinityKey, placement: string): string => `${affinity} ${placement}`
+/** The kind of such jobs, while one of them is open. */
+export const kindOf = (jobs: Jobs, affinity: AffinityKey, placement: string): Kind | undefined =>
+  jobs.kinds.get(affinity)?.get(placement)
 
-/** What asks for nothing of servers but its classes and files is one placement: the key tells those apart. */
-export const placementOf = (need: Need, classes: ReadonlyArray<string>): string => {
-  const { estimateMs = 0, exclude, models, prefer, tags, vramBytes } = need
-  const names = [exclude, prefer, tags, classes, models].map((one) => [...one].toSorted())
-  if (estimateMs + vramBytes === 0 && names.every((one) => one.length === 0)) return ""
-  return JSON.stringify([...names, vramBytes, estimateMs])
-}
-
-export const get = (jobs: Jobs, id: JobId): Job.Entry | undefined => jobs.open.get(id) ?? jobs.ended.get(id)?.entry
+export const get = (jobs: Jobs, id: JobId): Job.Entry | undefined => jobs.open.get(id) ?? Recent.get(jobs.ended, id)
 
 export const add = (jobs: Jobs, entry: Job.Entry): void => {
+  const { kind } = entry
   jobs.open.set(entry.id, entry)
-  const kind = kindOf(entry.affinity, entry.placement)
-  const shared = jobs.needs.get(kind)
-  if (shared === undefined) jobs.needs.set(kind, { need: entry.need, jobs: 1 })
-  else shared.jobs++
+  kind.jobs++
+  let ofKey = jobs.kinds.get(kind.affinity)
+  if (ofKey === undefined) jobs.kinds.set(kind.affinity, ofKey = new Map())
+  ofKey.set(kind.placement, kind)
 }
 
 /** The queue did not take it: it never was. */
-export const drop = (jobs: Jobs, entry: Job.Entry): boolean => {
-  if (!jobs.open.delete(entry.id)) return false
-  const kind = kindOf(entry.affinity, entry.placement)
-  const shared = jobs.needs.get(kind)
-  if (shared !== undefined && --shared.jobs === 0) jobs.needs.delete(kind)
+export const drop = (jobs: Jobs, { id, kind }: Job.Entry): boolean => {
+  if (!jobs.open.delete(id)) return false
+  if (--kind.jobs > 0) return true
+  const ofKey = jobs.kinds.get(kind.affinity)
+  ofKey?.delete(kind.placement)
+  if (ofKey?.size === 0) jobs.kinds.delete(kind.affinity)
   return true
 }
 
@@ -67,15 +63,11 @@ const kept = { events: Defaults.queue.historyEvents, bytes: Defaults.queue.histo
 export const end = (jobs: Jobs, entry: Job.Entry, now: number): void => {
   if (!drop(jobs, entry)) return
   EventLog.trim(entry.log, kept, Job.sizeOf)
-  jobs.ended.set(entry.id, { entry, at: now })
-  for (const [id, { at }] of jobs.ended) {
-    if (jobs.ended.size <= jobs.cap && now - at < jobs.ageMs) break
-    jobs.ended.delete(id)
-  }
+  Recent.add(jobs.ended, entry.id, entry, now)
 }
 
 /** Forgets a job that has ended before its time; false: there is none of this id that has. */
-export const forget = (jobs: Jobs, id: JobId): boolean => jobs.ended.delete(id)
+export const forget = (jobs: Jobs, id: JobId): boolean => Recent.remove(jobs.ended, id)
 
-export const needOf = (jobs: Jobs, affinity: AffinityKey, placement: string): Need | undefined =>
-  jobs.needs.get(kindOf(affinity, placement))?.need
+/** Those that ended, the one that did longest ago first, then those that are open, in order of arrival. */
+export const list = (jobs: Jobs): ReadonlyArray<Job.Entry> => [...Recent.values(jobs.ended), ...jobs.open.values()]

@@ -25,10 +25,13 @@ export interface Need {
   readonly estimateMs: number | undefined
 }
 
+/** The options that say something of servers. */
+type Asking = Pick<Checked, "exclude" | "prefer" | "requires" | "limits">
+
 /** What a workflow and its options ask for. */
 export const of = (
   workflow: Workflow.Workflow,
-  options: Pick<Checked, "exclude" | "prefer" | "requires" | "limits">
+  options: Asking
 ): Need => {
   const models = new Set(WorkflowKey.models(workflow))
   const classes = new Set<string>(options.requires.classes)
@@ -51,6 +54,15 @@ export const of = (
     models: options.requires.models,
     estimateMs: options.limits.estimateMs
   }
+}
+
+/** What is asked of servers beside the workflow's classes and files, as text: `""` for nothing, which is the common case. */
+export const placementOf = ({ exclude, limits, prefer, requires }: Asking): string => {
+  const { classes, models, tags, vramBytes } = requires
+  const { estimateMs = 0 } = limits
+  const lists = [exclude, prefer, tags, classes, models]
+  if (estimateMs + vramBytes === 0 && lists.every((one) => one.length === 0)) return ""
+  return JSON.stringify([...lists.map((one) => one.toSorted()), vramBytes, estimateMs])
 }
 
 /** What a pool knows of a server beside its state. Unknown figures speak against nobody. */

@@ -76,8 +76,8 @@ const contentOf = (entry: Job.Entry): string => entry.content ?? entry.id
 const blame = (fleet: Fleet, ended: Ended, reason: Reason, now: number): ReadonlyArray<Breakers.Notice> => {
   const { entry, member: { facts: { id } }, ranMs } = ended
   const input: Breakers.Input = reason._tag === "Cancelled"
-    ? { _tag: "Neutral", server: id, key: entry.affinity }
-    : { _tag: "Failed", server: id, key: entry.affinity, content: contentOf(entry), reason: reason._tag, ranMs }
+    ? { _tag: "Neutral", server: id, key: entry.kind.affinity }
+    : { _tag: "Failed", server: id, key: entry.kind.affinity, content: contentOf(entry), reason: reason._tag, ranMs }
   return Breakers.step(fleet.breakers, input, now)
 }
 
@@ -88,7 +88,7 @@ const succeeded = (
   now: number
 ): Meaning => {
   const { cold, entry, member: { facts: { id } }, ranMs } = ended
-  const key = entry.affinity
+  const key = entry.kind.affinity
   if (cold !== undefined) Estimates.step(fleet.estimates, { server: id, key, cold, executionMs: ranMs })
   const executions = entry.executions
   return {
@@ -103,7 +103,7 @@ const verdictWord = (verdict: Failover.Verdict) =>
 
 /** It needs a larger card, and there is none. */
 const isBeyond = (fleet: Fleet, verdict: Failover.Verdict, { entry, member }: Ended, now: number): boolean =>
-  verdict._tag === "Retry" && verdict.largerThan !== null && !hasLarger(fleet, entry.need, member, now)
+  verdict._tag === "Retry" && verdict.largerThan !== null && !hasLarger(fleet, entry.kind.need, member, now)
 
 const tooLarge: Failover.Verdict = { _tag: "GiveUp", why: "no server has a larger card", exonerate: false }
 
@@ -173,7 +173,11 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
     case "GiveUp": {
       if (verdict.exonerate) {
         notices.push(
-          ...Breakers.step(fleet.breakers, { _tag: "Exonerate", key: entry.affinity, content: contentOf(entry) }, now)
+          ...Breakers.step(
+            fleet.breakers,
+            { _tag: "Exonerate", key: entry.kind.affinity, content: contentOf(entry) },
+            now
+          )
         )
       }
       const ofSomebody = reason._tag === "Cancelled"

@@ -87,7 +87,7 @@ const whyNotAgain = (
 /** Why this server is not for this job now, busy or idle; undefined: it may run there. */
 export const whyNot = (
   fleet: State,
-  { affinity, ledger, need }: Pick<Job.Entry, "affinity" | "ledger" | "need">,
+  { kind: { affinity, need }, ledger }: Pick<Job.Entry, "kind" | "ledger">,
   member: Member.Member,
   now: number
 ): string | undefined => whyNotKind(fleet, need, affinity, member, now) ?? whyNotAgain(fleet, need, ledger, member, now)
@@ -132,7 +132,7 @@ export const hopeless = (
 /** Why no server takes this job at this moment; undefined where one does, idle or busy. None at all: an empty list. */
 export const stranded = (
   fleet: State,
-  entry: Pick<Job.Entry, "affinity" | "ledger" | "need">,
+  entry: Pick<Job.Entry, "kind" | "ledger">,
   now: number
 ): Reasons | undefined => {
   const reasons: Array<{ server: string; why: string }> = []
@@ -201,8 +201,8 @@ export const read = (
         if (member === undefined || entry?.isQueued === false) return false
         if (!mayRun(head.affinity, head.placement, member)) return false
         if (entry === undefined) return true
-        return !isSpurned(head, entry.need, server) &&
-          whyNotAgain(fleet, entry.need, entry.ledger, member, now) === undefined
+        return !isSpurned(head, entry.kind.need, server) &&
+          whyNotAgain(fleet, entry.kind.need, entry.ledger, member, now) === undefined
       },
       residentOn: (key) => Residency.residentOn(fleet.residency, key),
       warmth: (server, key) => Residency.warmth(fleet.residency, server, key),

@@ -110,7 +110,7 @@ export interface Shape {
   readonly run: (workflow: Workflow.Workflow, options?: JobOptions) => Stream.Stream<JobEvent, PoolError>
   /** A job of this pool; fails for one that was never here, or was forgotten. */
   readonly get: (id: JobId) => Effect.Effect<PoolJob, PoolError>
-  /** Open jobs, and those that ended lately, in order of arrival. */
+  /** Those that ended lately, in that order, then the open ones in order of arrival. */
   readonly list: Effect.Effect<ReadonlyArray<Job.View>>
   readonly cancel: (id: JobId) => Effect.Effect<void, PoolError>
   /** Forgets a job that has ended, before its time; false: there is none of this id that has. */
@@ -254,14 +254,16 @@ export const make = Effect.fnUntraced(function*<R = never>(
     wanted: JobOptions = {}
   ): Effect.fn.Return<PoolJob, PoolError> {
     if (closed) return yield* poolError({ _tag: "Closed" })
-    const { entry, offer } = yield* Effect.fromResult(Submission.prepare(workflow, wanted, yield* makeUuid, time()))
+    const { entry, offer } = yield* Effect.fromResult(
+      Submission.prepare(jobs, workflow, wanted, yield* makeUuid, time())
+    )
     const { limits, tenant } = entry.options
     const known = Jobs.get(jobs, entry.id)
     const full = known === undefined ? Admission.refusal(admission, tenant, time().now) : undefined
     if (full !== undefined) return yield* poolError(full)
     // It is known before the queue tells of it, or a claim would find nobody.
     if (known === undefined) Jobs.add(jobs, entry)
-    const { samples, warmMs } = Estimates.estimate(fleet.estimates, anywhere, entry.affinity)
+    const { samples, warmMs } = Estimates.estimate(fleet.estimates, anywhere, entry.kind.affinity)
     const cost = samples > 0 ? warmMs : limits.estimateMs ?? warmMs
     const offered = yield* Effect.onError(queue.offer(offer(cost)), () =>
       Effect.sync(() => {
@@ -336,9 +338,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     submitAll: (workflows, wanted) => Effect.forEach(workflows, (workflow) => submit(workflow, wanted)),
     run: (workflow, wanted) => Stream.unwrap(Effect.map(submit(workflow, wanted), (job) => job.events())),
     get: (id) => Effect.map(find(id), toJob),
-    list: Effect.sync(() =>
-      [...[...jobs.ended.values()].map(({ entry }) => entry), ...jobs.open.values()].map(Job.view)
-    ),
+    list: Effect.sync(() => Jobs.list(jobs).map(Job.view)),
     cancel: (id) => Effect.flatMap(find(id), cancelEntry),
     forget: (id) =>
       Effect.map(queue.forget(id), (wasInQueue) => {

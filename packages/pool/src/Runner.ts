@@ -109,7 +109,9 @@ const clockOptions = (
   paid: boolean
 ): AttemptClock.Options => {
   const { limits } = entry.options
-  const p99 = [true, false].map((cold) => Estimates.quantiles(fleet.estimates, member.facts.id, entry.affinity, cold))
+  const p99 = [true, false].map((cold) =>
+    Estimates.quantiles(fleet.estimates, member.facts.id, entry.kind.affinity, cold)
+  )
     .filter((found) => found !== undefined && found.samples >= timeouts.nodeSamples)
   const slowest = Math.max(0, ...p99.map((found) => found?.p99 ?? 0))
   return {
@@ -138,7 +140,7 @@ const show = ({ claim, shown }: Active, events: ReadonlyArray<ExecutionEvent>): 
 
 /** Whether runs of this job may cost money there. */
 export const isPaid = (entry: Job.Entry, { capabilities }: Member.Member): boolean =>
-  entry.options.paid ?? [...entry.need.classes].some((name) => capabilities?.paid.has(name) === true)
+  entry.options.paid ?? [...entry.kind.need.classes].some((name) => capabilities?.paid.has(name) === true)
 
 const isClosed = (ending: Ending): boolean => ending._tag === "Failed" && ending.error.reason._tag === "Closed"
 
@@ -196,7 +198,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     // What is lost went with its process, and with it whatever was warm there; its `Restarted` may come later.
     if (reason?._tag === "Lost") Residency.step(fleet.residency, { _tag: "Started", server })
     else if (shown.startedAt !== undefined) {
-      Residency.step(fleet.residency, { _tag: "Ran", server, key: entry.affinity, found: shown.found, at: now() })
+      Residency.step(fleet.residency, { _tag: "Ran", server, key: entry.kind.affinity, found: shown.found, at: now() })
     }
   }
 
@@ -222,11 +224,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       : decided.ending
   }
 
-  const run = Effect.fn("comfy.attempt")(function*(one: Active, why: Why) {
+  const run = Effect.fnUntraced(function*(one: Active, why: Why) {
     const { claim, entry, member, runId, shown } = one
     const { backend, facts: { id: server } } = member
     if (backend === undefined) return
-    const key = entry.affinity
+    const key = entry.kind.affinity
     const paid = isPaid(entry, member)
     const before = Residency.residents(fleet.residency, server)[0]
     const record = Job.attempted(entry, { runId, server, startedAt: readTime(clock).at, why })
@@ -273,7 +275,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     record.endedAt = readTime(clock).at
     const executionMs = ranMs - (shown.startedAt ?? 0)
     // Without a model no run is a cold one; with one, nobody knows.
-    const nothingToLoad = entry.need.files.length === 0 ? false : undefined
+    const nothingToLoad = entry.kind.need.files.length === 0 ? false : undefined
     // The estimate is that of the submission; what the job really took is its tenant's.
     ReadySet.correct(ready, entry.options.tenant, claim.head.cost, shown.startedAt === undefined ? 0 : executionMs)
     const meaning = Outcome.step(
@@ -372,7 +374,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         active.set(entry.id, one)
         // It was asked for while the queue was claiming it.
         if (entry.cancelAsked) Deferred.doneUnsafe(one.asked, Effect.void)
-        return Effect.asVoid(Effect.forkIn(Effect.withParentSpan(run(one, why), Job.span(entry, tracer)), scope))
+        const span = { parent: Job.span(entry, tracer), captureStackTrace: false }
+        return Effect.asVoid(Effect.forkIn(Effect.withSpan(run(one, why), "comfy.attempt", span), scope))
       }),
     cancel,
     recall: (one) =>

@@ -62,7 +62,7 @@ export const make = Effect.fnUntraced(function*(
   const idleSince = new Map<BackendId, number>()
 
   const waiting: Placement.Waiting = {
-    needOf: (affinity, placement) => Jobs.needOf(jobs, affinity, placement),
+    needOf: (affinity, placement) => Jobs.kindOf(jobs, affinity, placement)?.need,
     entryOf: (head) => jobs.open.get(head.id),
     demand: (key) => ReadySet.demandOf(ready, key)
   }

@@ -25,33 +25,28 @@ export interface Prepared {
 
 /** `fresh`: an id nobody has. Fails for options that mean nothing, and for a graph in a circle. */
 export const prepare = (
+  jobs: Jobs.Jobs,
   workflow: Workflow.Workflow,
   wanted: JobOptions,
   fresh: string,
   { at, now }: Time
 ): Result.Result<Prepared, PoolError> =>
   Result.gen(function*() {
-    const { attachments, ...options } = yield* check(wanted)
-    const affinity = yield* Result.mapError(
+    const { attachments, options } = yield* check(wanted)
+    const key = yield* Result.mapError(
       WorkflowKey.affinity(workflow),
       ({ message }) => new PoolError({ reason: { _tag: "InvalidOptions", option: "workflow", problem: message } })
     )
-    const key = WorkflowKey.content(workflow)
-    const content = Result.isSuccess(key) ? key.success : null
-    const need = Need.of(workflow, options)
+    const digest = WorkflowKey.content(workflow)
+    const content = Result.isSuccess(digest) ? digest.success : null
+    const asked = Need.placementOf(options)
+    const kind = Jobs.kindOf(jobs, key, asked) ??
+      { affinity: key, placement: asked, need: Need.of(workflow, options), jobs: 0 }
     const id = idOf(options.id, options.idempotencyKey, fresh)
-    const placement = Jobs.placementOf(need, options.requires.classes)
-    const entry = Job.make({
-      id,
-      options,
-      need,
-      affinity,
-      content,
-      placement,
-      submittedAt: at,
-      deadlineAt: now + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY)
-    })
+    const deadlineAt = now + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY)
+    const entry = Job.make({ id, options, kind, content, submittedAt: at, deadlineAt })
     const { priority, tenant } = options
+    const { affinity, placement } = kind
     return {
       entry,
       offer: (cost) => ({

@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   /** The end of a job that no server can run; undefined while one might. */
   const refusal = (entry: Job.Entry, impatient = false): Effect.Effect<void> | undefined => {
-    const servers = Placement.hopeless(fleet, entry.need, now(), impatient)
+    const servers = Placement.hopeless(fleet, entry.kind.need, now(), impatient)
     if (servers === undefined) return undefined
     return fail(entry, new PoolError({ reason: { _tag: "NoEligibleServer", servers } }))
   }
@@ -126,13 +126,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const sweep = Effect.gen(function*() {
     for (;;) {
       yield* Effect.sleep(sweepMs)
-      const hopelessKinds = new Map<string, boolean>()
+      const hopelessKinds = new Map<Jobs.Kind, boolean>()
       const { at } = readTime(clock)
       for (const entry of [...jobs.open.values()]) {
         // They stand in the order of their submission.
         if (at - entry.submittedAt < nobodyMs) break
         if (isActive(entry.id)) continue
-        const kind = Jobs.kindOf(entry.affinity, entry.placement)
+        const { kind } = entry
         if (hopelessKinds.get(kind) === false) continue
         const refused = refusal(entry, true)
         hopelessKinds.set(kind, refused !== undefined)

@@ -13,7 +13,7 @@ const problems = (options: JobOptions.JobOptions): ReadonlyArray<string> => {
 
 describe("the options of a job", () => {
   it("all have a default", () => {
-    const checked = Result.getOrThrow(JobOptions.check({}))
+    const { options: checked } = Result.getOrThrow(JobOptions.check({}))
     assert.deepInclude(checked, { priority: 0, tenant: "", onAmbiguity: "verify", acceptPartial: false })
     assert.deepStrictEqual(checked.limits, {
       queueMs: undefined,
@@ -26,7 +26,7 @@ describe("the options of a job", () => {
   })
 
   it("are taken as they are meant", () => {
-    const checked = Result.getOrThrow(JobOptions.check({
+    const { options: checked } = Result.getOrThrow(JobOptions.check({
       id: JobId.make("poster-7"),
       priority: -1e300,
       deadline: "2 minutes",

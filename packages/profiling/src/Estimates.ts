@@ -59,6 +59,8 @@ interface Cell {
   count: number
   mean: number
   readonly ring: Float32Array
+  /** Asked for at every attempt, and sorted anew after a few samples only. */
+  quantiles: Quantiles | undefined
 }
 
 interface Pair {
@@ -78,7 +80,7 @@ export interface State {
   readonly speeds: Map<BackendId, Cell>
 }
 
-const cell = (): Cell => ({ count: 0, mean: 0, ring: new Float32Array(ringSize) })
+const cell = (): Cell => ({ count: 0, mean: 0, ring: new Float32Array(ringSize), quantiles: undefined })
 const pair = (): Pair => ({ warm: cell(), cold: cell() })
 
 export const init = (options: Partial<Options> = {}): State => ({
@@ -207,7 +209,10 @@ export const estimate = (state: State, server: BackendId, key: AffinityKey): Est
   return figures(priorWarmMs, 0, "prior")
 }
 
-/** Quantiles of this key, cold or warm, on this server; undefined without a sample. */
+/** New samples among so many times their number change quantiles too little to sort again. */
+const staleShare = 1 / 16
+
+/** Quantiles of this key, cold or warm, on this server; undefined without a sample. At most a sixteenth behind. */
 export const quantiles = (
   state: State,
   server: BackendId,
@@ -217,9 +222,12 @@ export const quantiles = (
   const own = state.pairs.get(server)?.get(key)
   const of = own === undefined ? undefined : side(own, cold)
   if (of === undefined || of.count === 0) return undefined
+  const known = of.quantiles
+  if (known !== undefined && of.count - known.samples < of.count * staleShare) return known
   const sorted = of.ring.slice(0, Math.min(of.count, ringSize)).toSorted()
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
-  return { p50: at(0.5), p90: at(0.9), p99: at(0.99), samples: of.count }
+  of.quantiles = { p50: at(0.5), p90: at(0.9), p99: at(0.99), samples: of.count }
+  return of.quantiles
 }
 
 /** One row per known pair, for people and dashboards. */
