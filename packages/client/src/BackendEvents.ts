@@ -15,7 +15,7 @@ export interface BackendEvents {
 }
 
 /** What waits for a slow listener; beyond it the oldest go. */
-const capacity = 1_024
+const capacity = 128
 
 export const make: Effect.Effect<BackendEvents> = Effect.sync(() => {
   // Made for the first listener: its ring is a good part of what an idle client holds.

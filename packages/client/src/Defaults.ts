@@ -18,6 +18,8 @@ export const http = {
   headersTimeout: seconds(30),
   /** Between two chunks of a body, either way; no total limit. */
   idleTimeout: seconds(60),
+  /** Idle connections are kept for so long, unless the server names a time. */
+  keepAlive: seconds(20),
   /** Of one answer that is read whole, in bytes; files are streamed and have none. */
   maxBodyBytes: 256 * 1024 * 1024,
   /** Tries of an idempotent request, the first included. */

@@ -13,6 +13,11 @@ export interface PlatformOptions extends WebSocketNode.WebSocketOptions {
   readonly tls?: Tls
   /** How long a connection may take to be made. Default 10 s. */
   readonly connectTimeout?: Duration.Input
+  /**
+   * How long an idle connection is kept, unless the server names a time. Default 20 s: longer than the time between two
+   * probes of a pool, so that a fleet at rest does not dial for each, and shorter than servers and proxies wait.
+   */
+  readonly keepAlive?: Duration.Input
 }
 
 /**
@@ -26,6 +31,7 @@ export const layerHttp = (options: PlatformOptions = {}): Layer.Layer<HttpClient
         timeout: Duration.toMillis(options.connectTimeout ?? Defaults.socket.openTimeout),
         ...toNode(options.tls)
       },
+      keepAliveTimeout: Duration.toMillis(options.keepAlive ?? Defaults.http.keepAlive),
       headersTimeout: 0,
       bodyTimeout: 0,
       pipelining: 1

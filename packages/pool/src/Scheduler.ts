@@ -110,7 +110,6 @@ export const make = Effect.fnUntraced(function*(
     let below: number | undefined
     while (!isStopped()) {
       const at = now()
-      notice(Breakers.step(fleet.breakers, { _tag: "Tick" }, at))
       const reading = Placement.read(fleet, waiting, at)
       note(reading.idle, at)
       if (reading.idle.length === 0) break
@@ -182,12 +181,16 @@ export const make = Effect.fnUntraced(function*(
     return until
   })
 
+  /** Jobs that wait on a busy server. */
+  const sentAhead = (): ReadonlyArray<Runner.Active> =>
+    [...runner.active.values()].filter(({ member, recalled, runId }) =>
+      !recalled && member.runs.get(runId)?.isNext === true
+    )
+
   /** Takes back what waits on a busy server while the router would give it to one that stands idle. */
   const recall = Effect.fnUntraced(function*({ recallAfter }: Prefetch.Options) {
     if (idleSince.size === 0) return Number.POSITIVE_INFINITY
-    const waits = [...runner.active.values()].filter(({ member, recalled, runId }) =>
-      !recalled && member.runs.get(runId)?.isNext === true
-    )
+    const waits = sentAhead()
     if (waits.length === 0) return Number.POSITIVE_INFINITY
     const at = now()
     let until = Number.POSITIVE_INFINITY
@@ -212,6 +215,11 @@ export const make = Effect.fnUntraced(function*(
 
   /** Places what can be placed now; gives the moment of the next look. */
   const dispatch = Effect.gen(function*() {
+    notice(Breakers.step(fleet.breakers, { _tag: "Tick" }, now()))
+    // A fleet at rest is woken by every sign of life.
+    if (ready.jobs.size === 0 && (prefetch === "off" || sentAhead().length === 0)) {
+      return Breakers.earliest(fleet.breakers)
+    }
     const warm = yield* fill()
     const times = [warm, ReadySet.nextDue(ready), Breakers.earliest(fleet.breakers)]
     if (prefetch !== "off") times.push(yield* ahead(prefetch), yield* recall(prefetch))
