@@ -36,7 +36,7 @@ export interface Options {
  * A dead worker is told from a busy one after seconds. A server that says nothing is given up late: on a busy machine a
  * process may not get its turn for seconds, and that a run was given up meanwhile would look like a lie.
  */
-const client: Partial<ComfyClient.Options> = {
+export const impatient: Partial<ComfyClient.Options> = {
   ...quick,
   promptTimeout: "1 second",
   headersTimeout: "2 seconds",
@@ -184,7 +184,7 @@ const open = Effect.fnUntraced(function*(index: number, options: Options, tally:
   const proxy = index % 2 === 0
     ? yield* ChaosProxyNode.make({ target: host.process.url, seed: options.seed + index })
     : undefined
-  const comfy = yield* Effect.orDie(ComfyClient.make({ url: proxy?.url ?? host.process.url, ...client }))
+  const comfy = yield* Effect.orDie(ComfyClient.make({ url: proxy?.url ?? host.process.url, ...impatient }))
   const running = new Set<Running>()
   const server: Server = {
     host,

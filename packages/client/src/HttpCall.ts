@@ -1,5 +1,5 @@
 /** The few forms of every call: a typed answer, a body that is empty, bytes, and "not there" as a value. */
-import type { Codec } from "@effect-comfyui/protocol/Wire"
+import type { DecodeProblem } from "@effect-comfyui/protocol/Wire"
 import * as Json from "@effect-comfyui/workflow/Json"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -42,20 +42,39 @@ export interface CallOptions {
   readonly emptyNotFound?: boolean
 }
 
+/** What makes a value of an answer's text, or says what is wrong with it. */
+export interface Reader<A> {
+  readonly name: string
+  readonly decodeText: (text: string) => Result.Result<A, DecodeProblem>
+}
+
+/** The same of text that comes in pieces; `feed` is false when no more is wanted. */
+export interface PieceReader<A> {
+  readonly feed: (piece: string) => boolean
+  readonly end: () => Result.Result<A, DecodeProblem>
+}
+
 /** Calls over one transport. */
 export interface HttpCall {
   readonly transport: HttpTransport
   /** The request of a call, defaults applied: a GET may be repeated, nothing else. */
   readonly request: (path: string, options?: CallOptions) => HttpRequest
   /** A JSON answer, checked. */
-  readonly typed: <A extends Json.Json>(
-    codec: Codec<A>,
+  readonly typed: <A>(
+    codec: Reader<A>,
+    path: string,
+    options?: CallOptions
+  ) => Effect.Effect<A, ComfyHttpError>
+  /** An answer that is too large to be held whole, read piece by piece. */
+  readonly pieces: <A>(
+    name: string,
+    reader: () => PieceReader<A>,
     path: string,
     options?: CallOptions
   ) => Effect.Effect<A, ComfyHttpError>
   /** As `typed`, where a 404 of ComfyUI's shape means none. */
-  readonly optional: <A extends Json.Json>(
-    codec: Codec<A>,
+  readonly optional: <A>(
+    codec: Reader<A>,
     path: string,
     options?: CallOptions
   ) => Effect.Effect<Option.Option<A>, ComfyHttpError>
@@ -72,6 +91,9 @@ const violation = (request: HttpRequest, kind: string, excerpt: string): ComfyHt
     maybeSent: true
   })
 
+const unreadable = (request: HttpRequest, name: string, { excerpt, expected, path }: DecodeProblem): ComfyHttpError =>
+  violation(request, `${name}: ${expected} at ${path.join("/") || "the root"}`, excerpt)
+
 export const make = (transport: HttpTransport, headersTimeout: Duration.Input): HttpCall => {
   const request: HttpCall["request"] = (path, options = {}) => {
     const method = options.method ?? "GET"
@@ -83,15 +105,27 @@ export const make = (transport: HttpTransport, headersTimeout: Duration.Input): 
       const asked = request(path, options)
       return Effect.flatMap(transport.text(asked), (text) => {
         const decoded = codec.decodeText(text)
-        if (Result.isSuccess(decoded)) return Effect.succeed(decoded.success)
-        const { excerpt, expected, path } = decoded.failure
-        return Effect.fail(violation(asked, `${codec.name}: ${expected} at ${path.join("/") || "the root"}`, excerpt))
+        return Result.isSuccess(decoded)
+          ? Effect.succeed(decoded.success)
+          : Effect.fail(unreadable(asked, codec.name, decoded.failure))
+      })
+    })
+  const pieces: HttpCall["pieces"] = (name, makeReader, path, options) =>
+    Effect.suspend(() => {
+      const asked = request(path, options)
+      const reader = makeReader()
+      return Effect.flatMap(transport.pieces(asked, reader.feed), () => {
+        const read = reader.end()
+        return Result.isSuccess(read)
+          ? Effect.succeed(read.success)
+          : Effect.fail(unreadable(asked, name, read.failure))
       })
     })
   return {
     transport,
     request,
     typed,
+    pieces,
     optional: (codec, path, options) =>
       typed(codec, path, { refusals: [404], ...options }).pipe(
         Effect.asSome,

@@ -22,6 +22,8 @@ export interface HttpServer {
   readonly features: Reading<FeatureFlags.FeatureFlags>
   /** Every class: megabytes, and on some servers 20 seconds. */
   readonly objectInfo: Reading<ObjectInfo.ObjectInfo>
+  /** The same a class at a time, without ever holding all of them. */
+  readonly eachClass: (take: Parameters<typeof ObjectInfo.classReader>[0]) => Reading<void>
   /** One class; none if the server does not have it. */
   readonly objectInfoOf: (classType: string) => Reading<Option.Option<ObjectInfo.NodeInfo>>
   readonly embeddings: Reading<Models.Names>
@@ -61,6 +63,8 @@ export const make = (call: HttpCall, objectInfoTimeout: Duration.Input): HttpSer
     systemStats: read(SystemStats.SystemStats, "/system_stats"),
     features: read(FeatureFlags.FeatureFlags, "/features"),
     objectInfo: call.typed(ObjectInfo.ObjectInfo, "/object_info", { timeout: objectInfoTimeout }),
+    eachClass: (take) =>
+      call.pieces("object info", () => ObjectInfo.classReader(take), "/object_info", { timeout: objectInfoTimeout }),
     objectInfoOf: (classType) =>
       Effect.map(
         read(ObjectInfo.ObjectInfo, at("/object_info", classType)),

@@ -63,6 +63,8 @@ export interface HttpTransport {
   /** Origin and prefix, without secrets. */
   readonly baseUrl: string
   readonly send: (request: HttpRequest) => Effect.Effect<Answer, ComfyHttpError>
+  /** The body piece by piece, until `take` is false; never held whole. */
+  readonly pieces: (request: HttpRequest, take: (piece: string) => boolean) => Effect.Effect<void, ComfyHttpError>
   /** The whole body as text, within `maxBodyBytes`. */
   readonly text: (request: HttpRequest) => Effect.Effect<string, ComfyHttpError>
   /** Credentials and cookies for a dial, with the address to dial. */
@@ -235,16 +237,19 @@ export const make = Effect.fnUntraced(function*(
 
   const read = (request: ErrorContext, answer: Answer, limit: number): Effect.Effect<string, ComfyHttpError> => {
     const length = Number(answer.headers["content-length"] ?? Number.NaN)
-    const tooLarge = () =>
-      failure(request, { _tag: "ProtocolViolation", kind: "oversized body", excerpt: `${limit}` }, 200)
+    const tooLarge = oversized(request, limit)
     if (length > limit) return Effect.fail(tooLarge())
     // A short body whose length is known is framed by HTTP itself.
-    const whole = length <= 1_000_000 ? answer.text : readBounded(answer, limit, tooLarge)
-    return whole.pipe(
-      Effect.mapError((error) => error._tag === "ComfyHttpError" ? error : transportFailure(request, error)),
-      (body) => alarm.timeoutOrElse(body, options.bodyTimeout, () => Effect.fail(timedOut(request, "the body stopped")))
-    )
+    return bounded(request, length <= 1_000_000 ? answer.text : readBounded(answer, limit, tooLarge))
   }
+
+  const bounded = <A>(
+    request: ErrorContext,
+    body: Effect.Effect<A, ComfyHttpError | HttpClientError.HttpClientError>
+  ): Effect.Effect<A, ComfyHttpError> =>
+    Effect.mapError(body, (error) => error._tag === "ComfyHttpError" ? error : transportFailure(request, error)).pipe(
+      (read) => alarm.timeoutOrElse(read, options.bodyTimeout, () => Effect.fail(timedOut(request, "the body stopped")))
+    )
 
   const once = (request: HttpRequest): Effect.Effect<Answer, ComfyHttpError> =>
     Effect.gen(function*() {
@@ -282,6 +287,17 @@ export const make = Effect.fnUntraced(function*(
               () => proxy(request, answer.status, "an HTML page")
             ))
       ),
+    pieces: (request, take) =>
+      Effect.flatMap(send(request), (answer) => {
+        let first = true
+        const feed = (piece: string): Effect.Effect<boolean, ComfyHttpError> => {
+          if (first && isHtml(answer.headers, piece)) return Effect.fail(proxy(request, answer.status, "an HTML page"))
+          first = false
+          return Effect.succeed(take(piece))
+        }
+        const limit = options.maxBodyBytes
+        return bounded(request, feedBounded(answer, limit, oversized(request, limit), feed))
+      }),
     address: (clientId) =>
       Effect.map(current, (secrets) => {
         const url = BaseUrl.socketUrl(base, clientId)
@@ -295,19 +311,30 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** Reads what has no stated length, or a long one, chunk by chunk up to the limit. */
-const readBounded = (answer: Answer, limit: number, tooLarge: () => ComfyHttpError) => {
+const oversized = (request: ErrorContext, limit: number) => (): ComfyHttpError =>
+  failure(request, { _tag: "ProtocolViolation", kind: "oversized body", excerpt: `${limit}` }, 200)
+
+/** Hands on what comes, chunk by chunk up to the limit, until `feed` wants no more. */
+const feedBounded = (
+  answer: Answer,
+  limit: number,
+  tooLarge: () => ComfyHttpError,
+  feed: (piece: string) => Effect.Effect<boolean, ComfyHttpError>
+): Effect.Effect<void, ComfyHttpError | HttpClientError.HttpClientError> => {
   const decoder = new TextDecoder()
   let bytes = 0
-  return Effect.map(
-    Stream.runFoldEffect(answer.stream, () => new Array<string>(), (texts, chunk) => {
-      bytes += chunk.byteLength
-      if (bytes > limit) return Effect.fail(tooLarge())
-      texts.push(decoder.decode(chunk, { stream: true }))
-      return Effect.succeed(texts)
-    }),
-    (texts) => texts.join("") + decoder.decode()
-  )
+  const take = (chunk: Uint8Array): Effect.Effect<boolean, ComfyHttpError> => {
+    bytes += chunk.byteLength
+    return bytes > limit ? Effect.fail(tooLarge()) : feed(decoder.decode(chunk, { stream: true }))
+  }
+  return Effect.andThen(Stream.runForEachWhile(answer.stream, take), Effect.suspend(() => feed(decoder.decode())))
+}
+
+/** Reads what has no stated length, or a long one. */
+const readBounded = (answer: Answer, limit: number, tooLarge: () => ComfyHttpError) => {
+  const texts: Array<string> = []
+  const feed = (piece: string) => Effect.sync(() => texts.push(piece) > 0)
+  return Effect.map(feedBounded(answer, limit, tooLarge, feed), () => texts.join(""))
 }
 
 /** Worth another try soon: no answer, or somebody in between who had none. */

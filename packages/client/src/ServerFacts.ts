@@ -69,13 +69,9 @@ export const make = (http: HttpShape, { clock, isIdle, onRestart }: {
     if (capabilities !== undefined && !(aged && isIdle())) return capabilities
     const { version } = yield* currentTraits
     const epoch = state.epoch
-    const info = yield* Effect.mapError(http.server.objectInfo, toBackendError)
-    capabilities = CapabilitiesOf.fromObjectInfo(
-      info,
-      epoch,
-      version === null ? "unknown" : Version.format(version),
-      machine
-    )
+    const found = CapabilitiesOf.builder()
+    yield* Effect.mapError(http.server.eachClass(found.add), toBackendError)
+    capabilities = { epoch, version: version === null ? "unknown" : Version.format(version), machine, ...found.done() }
     readAt = now
     return capabilities
   })

@@ -21,7 +21,7 @@ export const BackendId = Schema.NonEmptyString.pipe(Schema.brand("BackendId"))
 export type BackendId = typeof BackendId.Type
 
 const digits = new TextEncoder().encode("0123456789abcdef")
-const dash = "-".charCodeAt(0)
+const blank = Array.from({ length: 36 }, () => "-".charCodeAt(0))
 
 /** Where the 32 digits of a UUID stand among its 36 characters. */
 const places = Array.from({ length: 36 }, (_, i) => i).filter((i) => ![8, 13, 18, 23].includes(i))
@@ -31,7 +31,7 @@ const places = Array.from({ length: 36 }, (_, i) => i).filter((i) => ![8, 13, 18
  * that was put together of pieces keeps them all, and ids are kept by the hundred thousand.
  */
 export const makeUuid: Effect.Effect<string> = Effect.map(Random.Random, (random) => {
-  const codes = new Array<number>(36).fill(dash)
+  const codes = Array.from(blank)
   for (let word = 0; word < 4; word++) {
     let bits = Math.floor(random.nextDoubleUnsafe() * 0x1_0000_0000)
     for (let digit = 7; digit >= 0; digit--) {

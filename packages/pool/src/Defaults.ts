@@ -145,6 +145,8 @@ export const health = {
   probeTimeout: seconds(10),
   /** Probes missed in a row after which nothing new is placed there; no run is ended by it. */
   misses: 4,
+  /** Servers that are asked for their classes and files at once. */
+  reading: 2,
   /** What a server was seen to lack is believed for so long. */
   missing: minutes(10),
   /** Two deaths of one workflow within this time: it runs on one server at a time. */

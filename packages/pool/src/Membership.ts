@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
@@ -45,7 +46,7 @@ export interface Lane {
 }
 
 /** What membership changes and wakes, and how servers are looked after. */
-export interface Options extends Servers.Watcher, Servers.Options {
+export interface Options extends Omit<Servers.Watcher, "reading">, Servers.Options {
   readonly lanes: ReadonlyArray<Lane>
 }
 
@@ -72,7 +73,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     options.tell(server, told)
     PubSub.publishUnsafe(versions, ++version)
   }
-  const watcher: Servers.Watcher = { ...options, tell }
+  const reading = yield* Semaphore.make(Defaults.health.reading)
+  const watcher: Servers.Watcher = { ...options, tell, reading }
 
   const resized = () => notice(Breakers.step(fleet.breakers, { _tag: "Fleet", servers: fleet.members.size }, now()))
 

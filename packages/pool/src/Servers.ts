@@ -13,6 +13,7 @@ import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import type * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
@@ -58,6 +59,8 @@ export interface Options {
 /** The parts of a pool that watching a server changes or wakes. */
 export interface Watcher {
   readonly fleet: Fleet
+  /** Of servers that are asked at once what they can run: the answer may have 20 MB. */
+  readonly reading: Semaphore.Semaphore
   /** Tells of a server, whoever listens. */
   readonly tell: (server: BackendId, told: ReadonlyArray<Member.Told>) => void
   /** What the breakers said. */
@@ -74,7 +77,7 @@ const dialAgain = Schedule.min([Schedule.exponential("1 second"), Schedule.space
 
 /** What the server's process can do, read until it answers. */
 const readCapabilities = Effect.fnUntraced(function*(backend: Backend, member: Member.Member, watcher: Watcher) {
-  const found = yield* Effect.retry(backend.capabilities, dialAgain)
+  const found = yield* Effect.retry(watcher.reading.withPermits(1)(backend.capabilities), dialAgain)
   member.capabilities = found
   Residency.step(watcher.fleet.residency, { _tag: "Described", server: member.facts.id, facts: found })
   watcher.learnt()

@@ -3,7 +3,10 @@
  * set, V3 ones write null, and custom nodes write what they like; so nothing but the frame is checked here, and
  * `NodeInputs` makes sense of the inputs.
  */
+import * as Json from "@effect-comfyui/workflow/Json"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { splitter } from "./internal/members.ts"
 import * as Wire from "./Wire.ts"
 
 /** Inputs by name: normally `[type]` or `[type, options]`, where a type may be an array of options (an old combo). */
@@ -44,6 +47,39 @@ export type NodeInfo = Wire.Type<typeof NodeInfo>
  */
 export const ObjectInfo = Wire.make("object info", Schema.Record(Schema.String, nodeInfo))
 export type ObjectInfo = Wire.Type<typeof ObjectInfo>
+
+/** Reads classes out of text that comes in pieces. */
+export interface ClassReader {
+  /** The next piece; false: what was read is not what it should be, and no more is wanted. */
+  readonly feed: (piece: string) => boolean
+  /** After the last piece. */
+  readonly end: () => Result.Result<void, Wire.DecodeProblem>
+}
+
+/**
+ * Reads the same a class at a time: `/object_info` of a server with many packs is 20 MB of text, and several times that as
+ * values. `take` gets the name of each class and its text, to be read with {@link NodeInfo}, and says what is wrong with
+ * it. Of a class that is sent twice the last counts; what breaks off fails, after the classes before.
+ */
+export const classReader = (take: (name: string, text: string) => Wire.DecodeProblem | undefined): ClassReader => {
+  let problem: Wire.DecodeProblem | undefined
+  let start = ""
+  const { feed, isWhole } = splitter((key, value) => {
+    const name = Json.parse(key)
+    if (Result.isFailure(name) || typeof name.success !== "string") return false
+    problem = take(name.success, value)
+    if (problem !== undefined) problem = { ...problem, path: [name.success, ...problem.path] }
+    return problem === undefined
+  })
+  return {
+    feed: (piece) => {
+      if (start.length < 200) start += piece.slice(0, 200)
+      return feed(piece)
+    },
+    end: () =>
+      isWhole() ? Result.void : Result.fail(problem ?? { path: [], expected: "JSON", excerpt: Wire.excerpt(start) })
+  }
+}
 
 /** The class of that name, if the server has it. */
 export const find = (info: ObjectInfo, classType: string): NodeInfo | undefined =>

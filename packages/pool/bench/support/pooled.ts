@@ -18,19 +18,25 @@ export interface Pooled {
 }
 
 /** A pool whose servers are all connected and have said what they can run. */
-export const connect = async (urls: ReadonlyArray<string>): Promise<Pooled> => {
+export const connect = async (
+  urls: ReadonlyArray<string>,
+  client: Partial<ComfyClient.Options> = {}
+): Promise<Pooled> => {
   const scope = Scope.makeUnsafe()
   const services = Layer.mergeAll(PlatformNode.layer(), layerMemory, layerCostAware)
   const servers = urls.map((url, i) => {
     const id = `gpu-${i}`
-    return { id: BackendId.make(id), make: Effect.map(ComfyClient.make({ id, url }), ComfyClient.backend) }
+    return { id: BackendId.make(id), make: Effect.map(ComfyClient.make({ ...client, id, url }), ComfyClient.backend) }
   })
   const pool = await Effect.runPromise(Effect.gen(function*() {
     const context = yield* Layer.buildWithScope(services, scope)
     const pool = yield* Effect.provideContext(Scope.provide(Pool.make({ servers }), scope), context)
     const isReady = Effect.map(
       pool.servers.get,
-      (views) => views.every(({ connected, status, version }) => connected && status === "ready" && version !== null)
+      (views) =>
+        views.every(({ connected, status, version }) =>
+          (connected || client.socket === "none") && status === "ready" && version !== null
+        )
     )
     yield* Effect.repeat(Effect.delay(isReady, "10 millis"), { until: (ready) => ready })
     return pool

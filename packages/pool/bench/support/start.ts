@@ -35,8 +35,11 @@ export interface Servers {
 }
 
 /** Servers whose runs take no time, all in one process. */
-export const serve = async (count: number, gapMs: number): Promise<Servers> => {
-  const { child, line } = await start(`${here}/origins.ts`, [`${count}`, `${gapMs}`])
+export const serve = (count: number, gapMs: number): Promise<Servers> => started("origins.ts", [`${count}`, `${gapMs}`])
+
+/** Servers of a program that prints its ports. */
+export const started = async (program: string, args: ReadonlyArray<string>): Promise<Servers> => {
+  const { child, line } = await start(`${here}/${program}`, args)
   const ports: ReadonlyArray<number> = JSON.parse(line)
   return {
     ports,

@@ -1,22 +1,24 @@
 // What tests of a whole pool ask of it and of its servers.
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
+import * as JobQueueMemory from "@effect-comfyui/pool/JobQueueMemory"
 import * as Pool from "@effect-comfyui/pool/Pool"
+import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
 import { ComfyTest } from "@effect-comfyui/testing"
 import * as Effect from "effect/Effect"
-import { layerFleet, type Setup, told } from "./fleet.ts"
+import * as Layer from "effect/Layer"
+import { layerFleet, type Setup, spec, told } from "./fleet.ts"
 
 export const fleet = (n: number, setup: Setup = {}) => Effect.provide(layerFleet(n, setup))
+
+/** Whether all servers of this pool are ready. */
+export const isReady = (pool: Pool.Shape) =>
+  Effect.map(pool.servers.get, (views) => views.every(({ status, version }) => status === "ready" && version !== null))
 
 /** The pool, when every server is ready and has said what it can do. */
 export const ready = Effect.gen(function*() {
   const pool = yield* Pool.Pool
-  yield* ComfyTest.advanceUntil(
-    Effect.map(
-      pool.servers.get,
-      (views) => views.every(({ status, version }) => status === "ready" && version !== null)
-    )
-  )
+  yield* ComfyTest.advanceUntil(isReady(pool))
   return pool
 })
 
@@ -30,7 +32,10 @@ export const server = (n: number) => ComfyTest.serverOf(ComfyTest.nameOf(n))
 
 /** How every prompt that the n-th server took has ended. */
 export const outcomes = (n: number) =>
-  Effect.flatMap(server(n), ({ ledger }) => Effect.map(ledger, ({ prompts }) => prompts.map(({ outcome }) => outcome)))
+  Effect.flatMap(
+    server(n),
+    ({ ledger }) => Effect.map(ledger, ({ prompts }) => prompts.map(({ outcome }): string => outcome ?? "open"))
+  )
 
 /** Requests to the n-th server, as `POST /prompt`. */
 export const requests = (n: number) =>
@@ -41,14 +46,16 @@ export const requests = (n: number) =>
 
 /** The graphs that the n-th server was sent, as text. */
 export const posted = (n: number) =>
-  Effect.flatMap(server(n), ({ requests }) =>
-    Effect.map(requests, (all) =>
-      all.filter(({ method, target }) => method === "POST" && target.endsWith("/prompt")).map(({ body }) =>
-        new TextDecoder().decode(body)
-      )))
+  Effect.flatMap(
+    server(n),
+    ({ requests }) =>
+      Effect.map(requests, (all) =>
+        all.filter(({ method, target }) =>
+          method === "POST" && target.endsWith("/prompt")
+        ).map(({ body }) => new TextDecoder().decode(body)))
+  )
 
-export const lastOf = (events: ReadonlyArray<JobEvent>) =>
-  told(events).at(-1)
+export const lastOf = (events: ReadonlyArray<JobEvent>) => told(events).at(-1)
 
 export const reasonOf = (events: ReadonlyArray<JobEvent>) => {
   const last = events.at(-1)
@@ -67,3 +74,12 @@ export const interrupt = (n: number) =>
     const operator = yield* ComfyClient.make({ url: ComfyTest.urlOf(ComfyTest.nameOf(n)), socket: "none" })
     yield* operator.http.interruptAnything
   }))
+
+/** Another pool over the first `n` servers of the same network, with a queue of its own: as another process has it. */
+export const anotherPool = Effect.fnUntraced(function*(n: number, options: Omit<Pool.Options, "servers"> = {}) {
+  const parts = yield* Layer.build(
+    Layer.mergeAll(Layer.fresh(JobQueueMemory.layerMemory), RouterPolicies.layerCostAware)
+  )
+  const servers = Array.from({ length: n }, (_, index) => spec(index + 1))
+  return yield* Effect.provide(Pool.make({ ...options, servers }), parts)
+})
