@@ -11,6 +11,7 @@ import { circular, format, lint, types } from "./steps/commands.ts"
 import { bareConsumer, installBare, nodeConsumer } from "./steps/consumer.ts"
 import { direction } from "./steps/direction.ts"
 import { build, content, lintPackage, pack } from "./steps/pack.ts"
+import { parity } from "./steps/parity.ts"
 import { readmes } from "./steps/readmes.ts"
 import { declared, length, usedInternals } from "./steps/sources.ts"
 
@@ -38,6 +39,7 @@ const steps: ReadonlyArray<Step> = [
   { name: "browser bundle", needs: ["install"], run: () => browser(bare) },
   { name: "consumer on node", needs: ["pack"], run: () => nodeConsumer(join(work, "node"), tarballs) },
   { name: "programs of the READMEs", needs: ["build"], run: readmes },
+  { name: "tests named in docs/parity.md", run: parity },
   { name: "types", needs: ["build"], run: types },
   { name: "lint", run: lint },
   { name: "format", run: format },

@@ -55,7 +55,7 @@ describe("a pool", () => {
       for (const count of counts) assert.isAtLeast(count.length, 8)
     }).pipe(Effect.provide(layerFleet(3))))
 
-  it.effect("a server that dies under a job: the job runs on another one, and says so", () =>
+  it.effect("a server that dies under a job: the job runs on another one, and says so (P05)", () =>
     Effect.gen(function*() {
       const pool = yield* Pool
       const job = yield* pool.submit(Workflows.slow({ seconds: 60 }))
@@ -105,7 +105,7 @@ describe("a pool", () => {
       assert.deepStrictEqual(blocked.map(({ server }) => server), [idOf(1)])
     }).pipe(Effect.provide(layerFleet(2))))
 
-  it.effect("a job that waits is cancelled at once; one that runs ends with its run, and nobody else's", () =>
+  it.effect("a job that waits is cancelled at once; one that runs ends with its run, and nobody else's (M04)", () =>
     Effect.gen(function*() {
       const pool = yield* Pool
       const running = yield* pool.submit(Workflows.slow({ seconds: 600 }))
@@ -119,7 +119,7 @@ describe("a pool", () => {
       assert.deepStrictEqual(yield* prompts(1), ["interrupted"])
     }).pipe(Effect.provide(layerFleet(1))))
 
-  it.effect("an empty fleet holds its jobs until a server comes, or their deadline", () =>
+  it.effect("an empty fleet holds its jobs until a server comes, or their deadline (M05)", () =>
     Effect.gen(function*() {
       const pool = yield* Pool
       const patient = yield* pool.submit(Workflows.picture())

@@ -25,7 +25,7 @@ const withSteps = <A, E, R>(program: (step: (ms: number) => void) => Effect.Effe
   })
 
 describe("a pool survives", () => {
-  it.effect("subscribers that throw, and those that never read", () =>
+  it.effect("subscribers that throw, and those that never read (M07)", () =>
     Effect.gen(function*() {
       const pool = yield* Pool
       const throwing = yield* Effect.forkChild(
@@ -91,7 +91,7 @@ describe("a pool survives", () => {
     return { ...response, body: new TextEncoder().encode(JSON.stringify({ EmptyImage, SaveImage })) }
   }
 
-  it.effect("ids that are used twice: the same content is the same job, other content is a conflict", () =>
+  it.effect("ids that are used twice: the same content is the same job, other content is a conflict (W16)", () =>
     Effect.gen(function*() {
       const pool = yield* Pool
       const first = yield* pool.submit(Workflows.picture(), { idempotencyKey: "a" })
@@ -103,6 +103,7 @@ describe("a pool survives", () => {
       )
       yield* all(first)
       assert.strictEqual(lastOf(yield* all(yield* pool.submit(Workflows.picture(), options))), "JobSucceeded")
+      assert.strictEqual((yield* (yield* ComfyTest.serverOf("gpu-1")).ledger).prompts.length, 1)
       assert.isTrue(yield* pool.forget(first.id))
       assert.isFalse(yield* pool.forget(first.id))
       assert.strictEqual((yield* Effect.flip(pool.get(first.id))).reason._tag, "InvalidOptions")

@@ -28,7 +28,7 @@ describe("the files of a job", () => {
       assert.strictEqual(sent(yield* all(yield* edit)).length, 1)
     }).pipe(Effect.provide(layerFleet(1))))
 
-  it.effect("go with it when it moves", () =>
+  it.effect("go with it when it moves (W15)", () =>
     Effect.gen(function*() {
       const bad = yield* ComfyTest.serverOf("gpu-1")
       yield* bad.inject(Fault.onNode({}, Fault.poisonGpu(), { times: 1 }))
@@ -77,7 +77,7 @@ describe("the files of a job", () => {
       assert.deepStrictEqual(told(yield* all(nowhere)).slice(-2), ["Rejected → give-up", "JobFailed"])
     }).pipe(Effect.provide(layerFleet(1))))
 
-  it.effect("are under way when the job is cancelled: no prompt is sent", () =>
+  it.effect("are under way when the job is cancelled: no prompt is sent (M16)", () =>
     Effect.gen(function*() {
       const server = yield* ComfyTest.serverOf("gpu-1")
       yield* server.inject(Fault.on(Fault.path("/upload/image"), Fault.holdAnswer(30_000)))

@@ -75,7 +75,7 @@ describe("Bypass", () => {
     assert.deepStrictEqual(get(Workflow.check(without)), without)
   })
 
-  it("puts back one of several, in any order", () => {
+  it("puts back one of several, in any order (B01)", () => {
     const both = get(Bypass.bypass(chain, ["2", "3"], uniform))
     const onlyThree = get(Bypass.reinstate(both, ["2"]))
     assert.deepStrictEqual(onlyThree, get(Bypass.bypass(chain, ["3"], uniform)))

@@ -33,7 +33,7 @@ const everyEdit = (
 ]
 
 describe("Edit", () => {
-  it("never changes what it was given, and never throws, whatever it is asked", () => {
+  it("never changes what it was given, and never throws, whatever it is asked (B02)", () => {
     const name = fc.oneof(fc.constantFrom("__proto__", "constructor", "toString", "model", "57:8"), fc.string())
     fc.assert(fc.property(workflow, name, name, json, (workflow, nodeId, name, value) => {
       const before = freeze(workflow)
@@ -176,7 +176,7 @@ describe("Edit", () => {
 })
 
 describe("Aliases", () => {
-  it("may look like anything, and ids stay whole", () => {
+  it("may look like anything, and ids stay whole (C15)", () => {
     fc.assert(fc.property(fc.oneof(fc.string(), fc.constantFrom("__proto__", "constructor", "9:images")), (alias) => {
       const before = Workflow.fromNodes({ "57:8": node("SaveImage") })
       assert.deepStrictEqual(reasonOf(Aliases.nodeId(before, alias)), { _tag: "AliasNotFound", alias })

@@ -150,7 +150,7 @@ describe("affinity", () => {
     }))
   })
 
-  it("changes with a model, a setting of its loader, a class and a link", () => {
+  it("changes with a model, a setting of its loader, a class and a link (B03)", () => {
     const usual = textToImage()
     const flux = Workflow.fromNodes({
       "1": node("UNETLoader", { unet_name: "flux.safetensors", weight_dtype: "default" }),
