@@ -73,6 +73,13 @@ export const watch = {
   stuckStart: seconds(60),
   /** A node without a sign of life while HTTP is well: longer than any policy of a pool waits. */
   stuckNode: minutes(60),
+  /**
+   * A run that says nothing while HTTP says that it is running: the connection is replaced once, because a socket that
+   * went deaf looks the same. Sooner than a pool's limits end a run for its silence, and late enough for a load …
+   */
+  silentRedial: minutes(15),
+  /** … and after this, or ten of its steps, in the middle of a node that was counting. */
+  stepRedial: minutes(2),
   /** Waiting behind one and the same running prompt, of whom it may be: longer than anything that people run. */
   stuckAhead: hours(6)
 } as const

@@ -142,6 +142,9 @@ const onAnswer = (state: State, answer: Answer, time: Time, out: Array<Execution
   }
 }
 
+/** A node counts, and has more to do. */
+const isStep = (message: ServerMessage): boolean => message._tag === "Progress" && message.value < message.max
+
 const onFrames = (
   state: State,
   messages: ReadonlyArray<ServerMessage>,
@@ -151,7 +154,7 @@ const onFrames = (
   // What a new connection is told at once is no sign of life of the run.
   if (messages.every((message) => message._tag === "Executing" && message.promptId === null)) {
     RunWatch.hearsAgain(state.watch, time.now)
-  } else RunWatch.heard(state.watch, time.now)
+  } else RunWatch.heard(state.watch, messages.some(isStep), time.now)
   state.connected = true
   if (state.phase === "posting") {
     if (state.held.length + messages.length <= maxHeld) {

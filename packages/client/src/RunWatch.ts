@@ -21,6 +21,8 @@ export interface Options {
   readonly unreachableCap: number
   readonly stuckStart: number
   readonly stuckNode: number
+  readonly silentRedial: number
+  readonly stepRedial: number
   readonly stuckAhead: number
   readonly cancelStuck: number
   readonly doubtAsk: ReadonlyArray<number>
@@ -47,6 +49,8 @@ export const defaults: Options = {
   unreachableCap: ms(watch.unreachableCap),
   stuckStart: ms(watch.stuckStart),
   stuckNode: ms(watch.stuckNode),
+  silentRedial: ms(watch.silentRedial),
+  stepRedial: ms(watch.stepRedial),
   stuckAhead: ms(watch.stuckAhead),
   cancelStuck: ms(cancel.stuck),
   doubtAsk: ambiguity.ask.map(ms),
@@ -65,6 +69,9 @@ export interface State {
   heardAt: number
   /** As `heardAt`, but not moved by a new connection. */
   signAt: number
+  /** The last sign was a step of a node with more to come, and so long behind the step before. */
+  stepAt: number | undefined
+  stepMs: number
   /** A silent connection was replaced, to be sure that it is the server that is silent. */
   redialled: boolean
   /** A connection now delivers this run's frames, as far as we know. */
@@ -97,6 +104,8 @@ export const init = (options: Options, now: number): State => ({
   startedAt: now,
   heardAt: now,
   signAt: now,
+  stepAt: undefined,
+  stepMs: 0,
   redialled: false,
   hearing: false,
   askedAt: now,
@@ -150,7 +159,10 @@ export const accepted = (state: State, now: number): void => {
   state.asks = 0
 }
 
-export const heard = (state: State, now: number): void => {
+/** A frame of this run came; `step`: it counts, and is not the last of its node. */
+export const heard = (state: State, step: boolean, now: number): void => {
+  if (step && state.stepAt !== undefined) state.stepMs = now - state.stepAt
+  state.stepAt = step ? now : undefined
   state.heardAt = now
   state.signAt = now
   state.redialled = false
@@ -314,8 +326,13 @@ export const agenda = (state: State): Agenda => {
 export const wantsRedial = (state: State, started: boolean, now: number): boolean => {
   if (!state.hearing || state.runningAt === undefined) return false
   if (!started) return now - state.runningAt >= state.options.deafAfter
-  return !state.redialled && now - state.signAt >= state.options.stuckNode / 2
+  const { silentRedial, stepRedial, stuckNode } = state.options
+  const silent = state.stepAt === undefined ? silentRedial : Math.max(stepRedial, stepsMissed * state.stepMs)
+  return !state.redialled && now - state.signAt >= Math.min(silent, stuckNode / 2)
 }
+
+/** So many steps late, a node that was counting is not only slow. */
+const stepsMissed = 10
 
 export const redialled = (state: State): void => {
   state.redialled = true

@@ -119,12 +119,15 @@ export const run = Effect.fnUntraced(function*(
     { startImmediately: true }
   )
 
-  /** Whether the run waits behind others on its server, which is nobody's fault. */
+  /**
+   * Whether the run waits behind others on its server, which is nobody's fault. Where the server cannot be asked nobody
+   * knows, and how long to wait for an answer is the client's to say.
+   */
   const isBehind = Effect.map(
     Effect.result(backend.status(runId)),
     (answer) =>
-      answer._tag === "Success" && (answer.success._tag === "Running" ||
-        (answer.success._tag === "Waiting" && answer.success.ahead !== null && answer.success.ahead > 0))
+      answer._tag === "Failure" || answer.success._tag === "Running" ||
+      (answer.success._tag === "Waiting" && answer.success.ahead !== null && answer.success.ahead > 0)
   )
 
   const watch = Effect.gen(function*() {

@@ -35,7 +35,8 @@ export const make = (breakers?: Partial<Breakers.Options>, sharing: Sharing = "p
 const { misses } = Defaults.health
 
 /** It can be given a job: up, not set aside, nothing of ours on it, nor of others where that matters. */
-export const isIdle = ({ sharing }: Fleet, member: Member.Member): boolean => {
+export const isIdle = ({ sharing }: Fleet, member: Member.Member, now: number): boolean => {
+  if (member.restsUntil > now) return false
   const status = Member.status(member, misses)
   return status === "ready" || (status === "foreign" && sharing === "greedy")
 }
@@ -60,14 +61,23 @@ export const remove = (fleet: Fleet, id: BackendId, now: number): ReadonlyArray<
   return Breakers.step(fleet.breakers, { _tag: "Removed", server: id }, now)
 }
 
-/** Milliseconds until a server is idle: what its runs are expected to take, less what they took; infinity where nobody knows. */
-export const remaining = (fleet: Fleet, id: BackendId, now: number): number => {
+/** A run that is overdue is expected to take as long again as it is late, and so never to end this instant. */
+const left = (ms: number): number => ms > 0 ? ms : Math.max(overdueMs, -ms)
+
+const overdueMs = 250
+
+/**
+ * Milliseconds until a server is idle: what its runs are expected to take, less what they took; infinity where nobody
+ * knows. `without`: as if this run of ours were not there.
+ */
+export const remaining = (fleet: Fleet, id: BackendId, now: number, without?: RunId): number => {
   const member = fleet.members.get(id)
   if (member === undefined || !isUp(member) || member.load.foreign > 0) return Number.POSITIVE_INFINITY
   let until = 0
-  for (const { expectedMs, fenced, isNext, since } of member.runs.values()) {
+  for (const [runId, { expectedMs, fenced, isNext, since }] of member.runs) {
+    if (runId === without) continue
     if (fenced) return Number.POSITIVE_INFINITY
-    until += isNext ? expectedMs : Math.max(since + expectedMs - now, 1)
+    until += isNext ? expectedMs : left(since + expectedMs - now)
   }
   return until
 }

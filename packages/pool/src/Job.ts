@@ -69,6 +69,8 @@ export interface Entry {
   executions: Executions
   sequence: number
   cancelAsked: boolean
+  /** Where it was sent ahead of its turn and taken back: not sent ahead to there again. */
+  recalledFrom: BackendId | undefined
   /** From its submission to its ending; made with the first attempt. */
   span: Tracer.Span | undefined
   /** The queue has it, and everybody was told: before, it is not placed. */
@@ -100,6 +102,7 @@ export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Gi
   executions: never,
   sequence: -1,
   cancelAsked: false,
+  recalledFrom: undefined,
   span: undefined,
   isQueued: false,
   ending: undefined

@@ -52,6 +52,8 @@ export interface Member {
   capabilities: Capabilities | undefined
   /** Classes and files that a refusal said are missing, and until when that is believed. At most {@link maxMissing}. */
   readonly missing: Map<string, number>
+  /** It asked to be left alone until then. */
+  restsUntil: number
   /** Asks for the capabilities again. */
   refresh: () => void
   readonly runs: Map<RunId, Held>
@@ -71,6 +73,7 @@ export const make = (facts: Facts, now: number): Member => ({
   load: { running: 0, waiting: 0, foreign: 0 },
   capabilities: undefined,
   missing: new Map(),
+  restsUntil: Number.NEGATIVE_INFINITY,
   refresh: () => undefined,
   runs: new Map()
 })

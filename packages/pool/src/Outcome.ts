@@ -62,10 +62,15 @@ const plus = (a: Executions, b: Executions): Executions => ({
   atMost: a.atMost + b.atMost
 })
 
+/** What only a node can have raised. */
+const raised: ReadonlySet<Reason["_tag"]> = new Set(["NodeFailed", "OutOfMemory", "GpuPoisoned", "DiskFull"])
+
+const hasBegun = (ending: Ending): boolean => ending._tag === "Failed" && raised.has(ending.error.reason._tag)
+
 const executionsOf = ({ accepted, began, ending, neverRan }: Ended): Executions =>
   ending._tag === "Completed"
     ? ending.executions
-    : { atLeast: began ? 1 : 0, atMost: accepted && !neverRan ? 1 : 0 }
+    : { atLeast: began || hasBegun(ending) ? 1 : 0, atMost: accepted && !neverRan ? 1 : 0 }
 
 const reasonOf = (ending: Exclude<Ending, { readonly _tag: "Completed" }>): Reason =>
   ending._tag === "Failed" ? ending.error.reason : { _tag: "Cancelled", by: ending.by }
@@ -160,6 +165,11 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
     case "Retry": {
       const wait = verdict.repeats ? RetryBudget.spend(policy.budget, now) : 0
       const delayMs = Math.ceil(Math.max(verdict.delayMs, wait))
+      if (reason._tag === "RateLimited") {
+        // The server is left alone, not the job: others may take it at once.
+        member.restsUntil = Math.max(member.restsUntil, now + delayMs)
+        return { told, notices, follows: { _tag: "Release", delayMs: 0, ledger } }
+      }
       if (now + delayMs >= entry.deadlineAt) {
         return { told, notices, follows: { _tag: "Settle", told: { _tag: "JobFailed", error, executions } } }
       }

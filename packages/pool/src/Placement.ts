@@ -2,7 +2,7 @@
  * Which jobs may go to which servers now, and why not: pure questions to the fleet, and the view of it that routers decide
  * by. What is the same for all jobs of one kind is reckoned once in a reading.
  */
-import type { BackendId } from "@effect-comfyui/execution/Ids"
+import type { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Breakers from "./Breakers.ts"
@@ -53,6 +53,7 @@ const whyNotKind = (
   now: number
 ): string | undefined => {
   if (!Fleet.isUp(member)) return Member.status(member, Defaults.health.misses)
+  if (member.restsUntil > now) return "asked to be left alone for a while"
   const never = whyNever(need, member, now)
   if (never !== undefined) return never
   if (Breakers.permit(fleet.breakers, member.facts.id, key, now) === "blocked") return "blocked after failures"
@@ -155,6 +156,8 @@ export interface Waiting {
 /** A reading of the fleet at one instant; what is asked often is reckoned once. */
 export interface Reading {
   readonly idle: ReadonlyArray<Member.Member>
+  /** When the next server ends a pause that it asked for; infinity: none does. */
+  readonly rested: number
   /** Whether any of the idle servers may run such jobs. */
   readonly accepts: (affinity: AffinityKey, placement: string) => boolean
   /** Keys that idle servers have warm. */
@@ -162,12 +165,29 @@ export interface Reading {
   readonly view: (candidates: ReadonlyArray<JobHead>, forced: boolean) => Router.View
 }
 
-/** Reads the fleet for jobs that are to go to one of these servers; by default all that are idle. */
+/** Which servers are asked about, and what is to be overlooked. */
+export interface ReadOptions {
+  /** The servers that jobs may go to. Default: those that are idle. */
+  readonly idle?: ReadonlyArray<Member.Member>
+  /** A run of ours that is to be taken away: its own time is none of the server's. */
+  readonly without?: RunId | undefined
+}
+
+const idleNow = (fleet: State, now: number): ReadonlyArray<Member.Member> =>
+  [...fleet.members.values()].filter((member) => Fleet.isIdle(fleet, member, now))
+
+const restedAt = (fleet: State, now: number): number => {
+  let at = Number.POSITIVE_INFINITY
+  for (const { restsUntil } of fleet.members.values()) if (restsUntil > now) at = Math.min(at, restsUntil)
+  return at
+}
+
+/** Reads the fleet for jobs that wait. */
 export const read = (
   fleet: State,
   waiting: Waiting,
   now: number,
-  idle: ReadonlyArray<Member.Member> = [...fleet.members.values()].filter((member) => Fleet.isIdle(fleet, member))
+  { idle = idleNow(fleet, now), without }: ReadOptions = {}
 ): Reading => {
   const mayRun = (affinity: AffinityKey, placement: string, member: Member.Member): boolean => {
     const need = waiting.needOf(affinity, placement)
@@ -175,15 +195,19 @@ export const read = (
     return Fleet.isUp(member) && Breakers.permit(fleet.breakers, member.facts.id, affinity, now) !== "blocked"
   }
   /** A job that prefers servers goes to them while one of them is idle. */
-  const isSpurned = ({ affinity, placement }: JobHead, need: Need.Need, server: BackendId): boolean =>
+  const isSpurned = ({ kind: { affinity, need, placement }, ledger }: Job.Entry, server: BackendId): boolean =>
     need.prefer.size > 0 && !need.prefer.has(server) &&
-    idle.some((member) => need.prefer.has(member.facts.id) && mayRun(affinity, placement, member))
+    idle.some((member) =>
+      need.prefer.has(member.facts.id) && mayRun(affinity, placement, member) &&
+      whyNotAgain(fleet, need, ledger, member, now) === undefined
+    )
   const warm = new Set<AffinityKey>()
   for (const member of idle) {
     for (const { key } of Residency.residents(fleet.residency, member.facts.id)) warm.add(key)
   }
   return {
     idle,
+    rested: restedAt(fleet, now),
     warm,
     accepts: (affinity, placement) => idle.some((member) => mayRun(affinity, placement, member)),
     view: (candidates, forced) => ({
@@ -201,13 +225,13 @@ export const read = (
         if (member === undefined || entry?.isQueued === false) return false
         if (!mayRun(head.affinity, head.placement, member)) return false
         if (entry === undefined) return true
-        return !isSpurned(head, entry.kind.need, server) &&
+        return !isSpurned(entry, server) &&
           whyNotAgain(fleet, entry.kind.need, entry.ledger, member, now) === undefined
       },
       residentOn: (key) => Residency.residentOn(fleet.residency, key),
       warmth: (server, key) => Residency.warmth(fleet.residency, server, key),
       victim: (server) => Residency.victim(fleet.residency, server),
-      remaining: (server) => Fleet.remaining(fleet, server, now),
+      remaining: (server) => Fleet.remaining(fleet, server, now, without),
       estimate: (server, key) => Estimates.estimate(fleet.estimates, server, key),
       demand: waiting.demand
     })

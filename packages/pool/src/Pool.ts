@@ -224,7 +224,9 @@ export const make = Effect.fnUntraced(function*<R = never>(
   yield* Effect.forkScoped(
     Stream.runForEach(queue.heads, (changes) =>
       Effect.sync(() => {
-        ReadySet.step(ready, changes, time().now)
+        // A queue may hold jobs of other pools: who does not know a job cannot run it.
+        const own = changes.filter((change) => change._tag === "Gone" || jobs.open.has(change.head.id))
+        ReadySet.step(ready, own, time().now)
         scheduler.wake()
       }))
   )

@@ -381,6 +381,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     recall: (one) =>
       Effect.suspend(() => {
         one.recalled = true
+        one.entry.recalledFrom = one.member.facts.id
         return end(one)
       })
   }

@@ -43,6 +43,9 @@ export interface Scheduler extends Pick<Runner.Runner, "active" | "cancel"> {
 
 const lease = Defaults.queue.lease
 
+/** What is not worth recalling now is looked at again after this. */
+const askAgainMs = 250
+
 /** Candidates that are looked at for one server that is about to be free. */
 const followers = 16
 
@@ -107,12 +110,15 @@ export const make = Effect.fnUntraced(function*(
   /** Gives jobs to idle servers, as the router says; answers when to look again. */
   const fill = Effect.fnUntraced(function*() {
     let until = Number.POSITIVE_INFINITY
+    let rested = until
     let below: number | undefined
     while (!isStopped()) {
       const at = now()
       const reading = Placement.read(fleet, waiting, at)
       note(reading.idle, at)
-      if (reading.idle.length === 0) break
+      rested = reading.rested
+      // Whatever comes due then waits for a server, whose end wakes us.
+      if (reading.idle.length === 0) return rested
       const offer = ReadySet.take(ready, {
         now: at,
         accepts: reading.accepts,
@@ -133,7 +139,7 @@ export const make = Effect.fnUntraced(function*(
       if (member === undefined) break
       yield* place(decision.job, member, decision.why)
     }
-    return until
+    return Math.min(until, rested, ReadySet.nextDue(ready))
   })
 
   const note = (idle: ReadonlyArray<Member>, at: number) => {
@@ -145,7 +151,7 @@ export const make = Effect.fnUntraced(function*(
 
   /** The job that would run on this server next, were it idle now, if it is one for the models that run there. */
   const follower = (member: Member, key: JobHead["affinity"], at: number): JobHead | undefined => {
-    const reading = Placement.read(fleet, waiting, at, [member])
+    const reading = Placement.read(fleet, waiting, at, { idle: [member] })
     const warm = new Set([key])
     const offer = ReadySet.take(ready, {
       now: at,
@@ -159,6 +165,7 @@ export const make = Effect.fnUntraced(function*(
     return candidates.find((head) => {
       const entry = jobs.open.get(head.id)
       return head.affinity === key && entry !== undefined && !Runner.isPaid(entry, member) &&
+        entry.recalledFrom !== member.facts.id &&
         eligible(head, member.facts.id)
     })
   }
@@ -203,9 +210,12 @@ export const make = Effect.fnUntraced(function*(
     const free = new Set(idle)
     for (const one of waits) {
       if (free.size === 0) break
-      const reading = Placement.read(fleet, waiting, at, [...free])
+      const reading = Placement.read(fleet, waiting, at, { idle: [...free], without: one.runId })
       const decision = router.decide(reading.view([one.claim.head], false))
-      if (decision._tag !== "Place") continue
+      if (decision._tag !== "Place") {
+        until = Math.min(until, Math.max(decision.until ?? until, at + askAgainMs))
+        continue
+      }
       const taken = fleet.members.get(decision.server)
       if (taken !== undefined) free.delete(taken)
       yield* runner.recall(one)
@@ -221,7 +231,7 @@ export const make = Effect.fnUntraced(function*(
       return Breakers.earliest(fleet.breakers)
     }
     const warm = yield* fill()
-    const times = [warm, ReadySet.nextDue(ready), Breakers.earliest(fleet.breakers)]
+    const times = [warm, Breakers.earliest(fleet.breakers)]
     if (prefetch !== "off") times.push(yield* ahead(prefetch), yield* recall(prefetch))
     return Math.min(...times)
   })

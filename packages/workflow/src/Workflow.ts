@@ -69,8 +69,17 @@ export const isForbidden = (name: string): boolean => forbidden.has(name)
 
 const fail = (reason: WorkflowReason): Result.Result<never, WorkflowError> => Result.fail(new WorkflowError({ reason }))
 
-/** A workflow of these nodes, unchecked. */
-export const fromNodes = (nodes: Nodes): Workflow => ({ nodes, aliases: {}, bypassed: {} })
+const ofNodes = (nodes: Nodes): Workflow => ({ nodes, aliases: {}, bypassed: {} })
+
+/**
+ * A workflow of these nodes as they are now, unchecked: an input that is set in the given object afterwards changes
+ * nothing. Values of inputs are taken as they are.
+ */
+export const fromNodes = (nodes: Nodes): Workflow => {
+  const copies: Record<NodeId, Node> = { ...nodes }
+  for (const [id, node] of Object.entries(copies)) copies[id] = { ...node, inputs: { ...node.inputs } }
+  return ofNodes(copies)
+}
 
 /** The node of that id, if there is one. */
 export const node = (workflow: Workflow, nodeId: NodeId): Node | undefined =>
@@ -168,7 +177,7 @@ export const check = (workflow: Workflow): Result.Result<Workflow, WorkflowError
 export const fromDocument = (document: Json.Json): Result.Result<Workflow, WorkflowError> => {
   if (!Json.isObject(document)) return fail({ _tag: "NotAWorkflow", found: kindOf(document) })
   if (isUiFormat(document)) return fail({ _tag: "UiFormat" })
-  if (isNodes(document)) return check(fromNodes(document))
+  if (isNodes(document)) return check(ofNodes(document))
   for (const [nodeId, value] of Object.entries(document)) {
     const reason = nodeProblem(nodeId, value)
     if (reason !== undefined) return fail(reason)
