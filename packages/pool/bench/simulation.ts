@@ -3,6 +3,8 @@
 // times. k is never read from the fake: the cores infer it. `node bench/simulation.ts [jobs]` prints a table.
 import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
 import * as CostAware from "@effect-comfyui/pool/CostAware"
+import type { JobHead } from "@effect-comfyui/pool/JobHead"
+import * as Prefetch from "@effect-comfyui/pool/Prefetch"
 import * as ReadySet from "@effect-comfyui/pool/ReadySet"
 import * as Residency from "@effect-comfyui/pool/Residency"
 import type { Idle, Policy, View } from "@effect-comfyui/pool/Router"
@@ -131,10 +133,30 @@ export const bound = (scenario: Scenario, rate: number, count: number, seed: num
   return outcome(latencies, cold)
 }
 
-/** The pool's cores: ready set, residency, estimates and the policy, bound late; no prefetch. */
-export const pooled = (policy: Policy, scenario: Scenario, rate: number, count: number, seed: number): Outcome => {
+/** What runs on a machine, and what was sent there to follow it. */
+interface Run {
+  readonly machine: Machine
+  readonly job: JobHead
+  readonly finish: () => void
+  next: JobHead | undefined
+}
+
+/** Candidates that are looked at for a machine that is about to be free. */
+const followers = 16
+
+/**
+ * The pool's cores: ready set, residency, estimates and the policy, bound late; with `prefetch` by the pool's own rules,
+ * but for taking back, which only a fleet with idle servers does.
+ */
+export const pooled = (
+  policy: Policy,
+  scenario: Scenario,
+  rate: number,
+  count: number,
+  seed: number,
+  prefetch = true
+): Outcome => {
   const machines = machinesOf(scenario)
-  const byId = new Map(machines.map((machine) => [machine.id, machine]))
   const jobs = arrivals(scenario, rate, count, seed)
   const ready = ReadySet.init()
   const residency = Residency.init()
@@ -144,70 +166,103 @@ export const pooled = (policy: Policy, scenario: Scenario, rate: number, count: 
   let next = 0
   let now = 0
   const servers = machines.map(({ id }) => id)
-  const running: Array<{ readonly machine: Machine; readonly finish: () => void }> = []
+  const running = new Map<BackendId, Run>()
+
+  const expected = (server: BackendId, job: JobHead): number => {
+    const guess = Estimates.estimate(estimates, server, job.affinity)
+    return Residency.warmth(residency, server, job.affinity)?.warm === true ? guess.warmMs : guess.coldMs
+  }
+  const begin = (machine: Machine, job: JobHead) => {
+    const arrival = jobs[job.sequence]
+    if (arrival === undefined) throw new Error("placed outside the view")
+    const { id: server } = machine
+    machine.expectedFreeAt = now + expected(server, job)
+    const ran = execute(machine, arrival, scenario)
+    if (ran.cold) cold++
+    machine.freeAt = now + ran.ms
+    machine.placed++
+    machine.load += ran.ms
+    Residency.step(residency, { _tag: "Ran", server, key: job.affinity, found: ran.cold ? null : "loader", at: now })
+    latencies.push(machine.freeAt - arrival.at)
+    const finish = () => {
+      Estimates.step(estimates, { server, key: job.affinity, cold: ran.cold, executionMs: ran.ms })
+      ReadySet.correct(ready, job.tenant, job.cost, ran.ms)
+    }
+    running.set(server, { machine, job, finish, next: undefined })
+  }
+  const remaining = (server: BackendId): number => {
+    const run = running.get(server)
+    if (run === undefined) return 0
+    const left = Math.max(1, run.machine.expectedFreeAt - now)
+    return left + (run.next === undefined ? 0 : expected(server, run.next))
+  }
+  const view = (idle: ReadonlyArray<Idle>, { candidates, forced }: ReadySet.Offer): View => ({
+    now,
+    candidates,
+    forced,
+    idle,
+    servers,
+    eligible: () => true,
+    residentOn: (key) => Residency.residentOn(residency, key),
+    warmth: (server, key) => Residency.warmth(residency, server, key),
+    victim: (server) => Residency.victim(residency, server),
+    remaining,
+    estimate: (server, key) => Estimates.estimate(estimates, server, key),
+    demand: (key) => ReadySet.demandOf(ready, key)
+  })
   const dispatch = (): number => {
     for (;;) {
       const idle: Array<Idle> = []
       const warm = new Set<AffinityKey>()
       for (const machine of machines) {
-        if (machine.freeAt > now) continue
+        if (running.has(machine.id)) continue
         idle.push({ id: machine.id, weight: 1, placed: machine.placed, load: machine.load })
         for (const { key } of Residency.residents(residency, machine.id)) warm.add(key)
       }
       if (idle.length === 0) return Number.POSITIVE_INFINITY
-      const { candidates, forced } = ReadySet.take(ready, policy.prefersWarm ? { now, warm } : { now })
-      if (candidates.length === 0) return Number.POSITIVE_INFINITY
-      const view: View = {
-        now,
-        candidates,
-        forced,
-        idle,
-        servers,
-        eligible: () => true,
-        residentOn: (key) => Residency.residentOn(residency, key),
-        warmth: (server, key) => Residency.warmth(residency, server, key),
-        victim: (server) => Residency.victim(residency, server),
-        remaining: (server) => {
-          const machine = byId.get(server)
-          return machine === undefined || machine.freeAt <= now ? 0 : Math.max(1, machine.expectedFreeAt - now)
-        },
-        estimate: (server, key) => Estimates.estimate(estimates, server, key),
-        demand: (key) => ReadySet.demandOf(ready, key)
-      }
-      const decision = policy.decide(view)
+      const offer = ReadySet.take(ready, policy.prefersWarm ? { now, warm } : { now })
+      if (offer.candidates.length === 0) return Number.POSITIVE_INFINITY
+      const decision = policy.decide(view(idle, offer))
       if (decision._tag === "Wait") return decision.until ?? Number.POSITIVE_INFINITY
-      const { job, server } = decision
-      const machine = byId.get(server)
-      const arrival = jobs[job.sequence]
-      if (machine === undefined || arrival === undefined) throw new Error("placed outside the view")
-      const guess = Estimates.estimate(estimates, server, job.affinity)
-      const expected = Residency.warmth(residency, server, job.affinity)?.warm === true ? guess.warmMs : guess.coldMs
-      ReadySet.claimed(ready, job.id)
-      const ran = execute(machine, arrival, scenario)
-      if (ran.cold) cold++
-      machine.freeAt = now + ran.ms
-      machine.expectedFreeAt = now + expected
-      machine.placed++
-      machine.load += ran.ms
-      Residency.step(residency, { _tag: "Ran", server, key: job.affinity, found: ran.cold ? null : "loader", at: now })
-      latencies.push(machine.freeAt - arrival.at)
-      const finish = () => {
-        Estimates.step(estimates, { server, key: job.affinity, cold: ran.cold, executionMs: ran.ms })
-        ReadySet.correct(ready, job.tenant, job.cost, ran.ms)
-      }
-      running.push({ machine, finish })
+      const machine = machines.find(({ id }) => id === decision.server)
+      if (machine === undefined) throw new Error("placed outside the view")
+      ReadySet.claimed(ready, decision.job.id)
+      begin(machine, decision.job)
     }
   }
-  let wake = Number.POSITIVE_INFINITY
-  while (next < jobs.length || running.length > 0 || ready.jobs.size > 0) {
-    const ending = running.reduce((least, { machine }) => Math.min(least, machine.freeAt), Number.POSITIVE_INFINITY)
-    now = Math.min(jobs[next]?.at ?? Number.POSITIVE_INFINITY, ending, wake > now ? wake : Number.POSITIVE_INFINITY)
-    for (let i = running.length - 1; i >= 0; i--) {
-      const one = running[i]
-      if (one === undefined || one.machine.freeAt > now) continue
-      one.finish()
-      running.splice(i, 1)
+  /** Sends the next job of the same models where a run is about to end; answers when another one will be. */
+  const ahead = (): number => {
+    const { endsWithin, lastsLess } = Prefetch.defaults
+    let until = Number.POSITIVE_INFINITY
+    for (const run of running.values()) {
+      const { job: { affinity }, machine } = run
+      if (run.next !== undefined || ReadySet.demandOf(ready, affinity) === 0) continue
+      const { samples, warmMs } = Estimates.estimate(estimates, machine.id, affinity)
+      const late = now - machine.expectedFreeAt
+      if (samples === 0 || warmMs >= lastsLess || late > endsWithin) continue
+      if (-late > endsWithin) {
+        until = Math.min(until, machine.expectedFreeAt - endsWithin)
+        continue
+      }
+      const { candidates, forced } = ReadySet.take(ready, { now, warm: new Set([affinity]), limit: followers })
+      const next = (forced ? candidates.slice(0, 1) : candidates).find((job) => job.affinity === affinity)
+      if (next === undefined) continue
+      ReadySet.claimed(ready, next.id)
+      run.next = next
     }
+    return until
+  }
+  const end = (run: Run) => {
+    running.delete(run.machine.id)
+    run.finish()
+    if (run.next !== undefined) begin(run.machine, run.next)
+  }
+  let wake = Number.POSITIVE_INFINITY
+  while (next < jobs.length || running.size > 0 || ready.jobs.size > 0) {
+    let ending = Number.POSITIVE_INFINITY
+    for (const { machine } of running.values()) ending = Math.min(ending, machine.freeAt)
+    now = Math.min(jobs[next]?.at ?? Number.POSITIVE_INFINITY, ending, wake > now ? wake : Number.POSITIVE_INFINITY)
+    for (const run of [...running.values()]) if (run.machine.freeAt <= now) end(run)
     for (let job = jobs[next]; job !== undefined && job.at <= now; job = jobs[++next]) {
       const head = {
         id: JobId.make(`job-${next}`),
@@ -224,6 +279,7 @@ export const pooled = (policy: Policy, scenario: Scenario, rate: number, count: 
     // A queue that only grows tells enough.
     if (ready.jobs.size > 2_000) return { p50: Number.POSITIVE_INFINITY, p95: Number.POSITIVE_INFINITY, coldShare: 1 }
     wake = dispatch()
+    if (prefetch) wake = Math.min(wake, ahead())
   }
   return outcome(latencies, cold)
 }

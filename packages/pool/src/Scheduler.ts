@@ -162,12 +162,20 @@ export const make = Effect.fnUntraced(function*(
     })
     const candidates = offer.forced ? offer.candidates.slice(0, 1) : offer.candidates
     const { eligible } = reading.view(candidates, offer.forced)
-    return candidates.find((head) => {
+    const next = candidates.find((head) => {
       const entry = jobs.open.get(head.id)
       return head.affinity === key && entry !== undefined && !Runner.isPaid(entry, member) &&
-        entry.recalledFrom !== member.facts.id &&
-        eligible(head, member.facts.id)
+        entry.recalledFrom !== member.facts.id && eligible(head, member.facts.id)
     })
+    return next === undefined || isWanted(next, at) ? undefined : next
+  }
+
+  /** Whether a server that stands idle could run it: what waits for a warm card waits here, where it can be given away. */
+  const isWanted = (head: JobHead, at: number): boolean => {
+    if (idleSince.size === 0) return false
+    const reading = Placement.read(fleet, waiting, at)
+    const { eligible } = reading.view([head], false)
+    return reading.idle.some(({ facts: { id } }) => eligible(head, id))
   }
 
   /** Sends the next prompt to servers whose run is about to end; answers when another one will be. */
