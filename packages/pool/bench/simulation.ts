@@ -244,8 +244,10 @@ export const pooled = (
         until = Math.min(until, machine.expectedFreeAt - endsWithin)
         continue
       }
-      const { candidates, forced } = ReadySet.take(ready, { now, warm: new Set([affinity]), limit: followers })
-      const next = (forced ? candidates.slice(0, 1) : candidates).find((job) => job.affinity === affinity)
+      const warm = policy.prefersWarm ? { warm: new Set([affinity]) } : {}
+      const { candidates, forced } = ReadySet.take(ready, { now, limit: followers, ...warm })
+      const asked = forced || !policy.prefersWarm ? candidates.slice(0, 1) : candidates
+      const next = asked.find((job) => job.affinity === affinity)
       if (next === undefined) continue
       ReadySet.claimed(ready, next.id)
       run.next = next

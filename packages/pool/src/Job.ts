@@ -11,7 +11,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import * as Failover from "./Failover.ts"
 import type { Checked } from "./JobOptions.ts"
@@ -60,10 +60,12 @@ export interface Entry {
   readonly submittedAt: number
   /** Monotonic milliseconds; infinity without one. */
   readonly deadlineAt: number
-  readonly log: EventLog.EventLog<JobEvent>
-  readonly ended: Deferred.Deferred<JobEnding>
+  /** Made for the first subscriber, or the first event after `Queued`: until then there is nothing to keep. */
+  log: EventLog.EventLog<JobEvent> | undefined
+  /** Made for whoever waits. */
+  ended: Deferred.Deferred<JobEnding> | undefined
   /** The last of them, at most {@link maxAttempts}. */
-  readonly attempts: Array<AttemptRecord>
+  attempts: Array<AttemptRecord>
   attemptCount: number
   ledger: Failover.Ledger
   executions: Executions
@@ -84,6 +86,9 @@ type Given = Pick<Entry, "id" | "options" | "kind" | "content" | "submittedAt" |
 /** Lifecycle events of an open job kept for late subscribers. */
 const replay = 4_096
 
+/** Never written to. */
+const none: Array<never> = []
+
 const never: Executions = { atLeast: 0, atMost: 0 }
 
 /** Written out: a hundred thousand of them wait, and each is as large as it must be. */
@@ -94,9 +99,9 @@ export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Gi
   content,
   submittedAt,
   deadlineAt,
-  log: EventLog.make(ofJob, replay),
-  ended: Deferred.makeUnsafe(),
-  attempts: [],
+  log: undefined,
+  ended: undefined,
+  attempts: none,
   attemptCount: 0,
   ledger: Failover.empty,
   executions: never,
@@ -118,7 +123,8 @@ export const attempted = (
 ): AttemptRecord => {
   entry.attemptCount++
   const record: AttemptRecord = { ...attempt, number: entry.attemptCount, endedAs: null, endedAt: null }
-  entry.attempts.push(record)
+  if (entry.attempts.length === 0) entry.attempts = [record]
+  else entry.attempts.push(record)
   if (entry.attempts.length > maxAttempts) entry.attempts.shift()
   return record
 }
@@ -133,6 +139,23 @@ export type EndingTold = Untold<JobEnding>
 
 const isPassing = (told: Told): boolean => told._tag === "Attempt" && isTransient(told.event)
 
+/** The log, with what was said before there was one: that the job was queued. */
+const logOf = (entry: Entry): EventLog.EventLog<JobEvent> => {
+  if (entry.log !== undefined) return entry.log
+  entry.log = EventLog.make(ofJob, replay)
+  if (entry.isQueued) {
+    EventLog.publish(entry.log, [{ _tag: "Queued", jobId: entry.id, sequence: 0, at: entry.submittedAt }])
+  }
+  return entry.log
+}
+
+/** The queue has it: the first event, of the time of its submission. */
+export const queued = (entry: Entry): ReadonlyArray<JobEvent> => {
+  const events = tell(entry, [{ _tag: "Queued" }], entry.submittedAt)
+  entry.isQueued = true
+  return events
+}
+
 /** Gives the events their place, and everybody the events; nothing after the ending. */
 export const tell = (entry: Entry, told: ReadonlyArray<Told>, at: number): ReadonlyArray<JobEvent> => {
   const events: Array<JobEvent> = []
@@ -144,9 +167,9 @@ export const tell = (entry: Entry, told: ReadonlyArray<Told>, at: number): Reado
     events.push(event)
     if (isJobEnding(event)) entry.ending = event
   }
-  EventLog.publish(entry.log, events)
+  if (entry.log !== undefined || events[0]?._tag !== "Queued") EventLog.publish(logOf(entry), events)
   if (entry.ending !== undefined) {
-    Deferred.doneUnsafe(entry.ended, Effect.succeed(entry.ending))
+    if (entry.ended !== undefined) Deferred.doneUnsafe(entry.ended, Effect.succeed(entry.ending))
     entry.span?.end(nanos(at), "error" in entry.ending ? Exit.fail(entry.ending.error) : Exit.void)
   }
   return events
@@ -235,4 +258,12 @@ export const sizeOf = (event: JobEvent): number => {
 
 /** All events of a job from its beginning, for any number of subscribers. */
 export const events = (entry: Entry, options?: Partial<EventBuffer.Options>): Stream.Stream<JobEvent> =>
-  EventLog.events(entry.log, options)
+  Stream.suspend(() => EventLog.events(logOf(entry), options))
+
+/** The job's last event, when it has come. */
+export const awaitEnding = (entry: Entry): Effect.Effect<JobEnding> =>
+  Effect.suspend(() =>
+    entry.ending === undefined
+      ? Deferred.await(entry.ended ??= Deferred.makeUnsafe())
+      : Effect.succeed(entry.ending)
+  )

@@ -62,7 +62,7 @@ const kept = { events: Defaults.queue.historyEvents, bytes: Defaults.queue.histo
 /** The job has ended: it is remembered for a while. */
 export const end = (jobs: Jobs, entry: Job.Entry, now: number): void => {
   if (!drop(jobs, entry)) return
-  EventLog.trim(entry.log, kept, Job.sizeOf)
+  if (entry.log !== undefined) EventLog.trim(entry.log, kept, Job.sizeOf)
   Recent.add(jobs.ended, entry.id, entry, now)
 }
 

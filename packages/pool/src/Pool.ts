@@ -13,7 +13,6 @@ import type * as Json from "@effect-comfyui/workflow/Json"
 import type * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -237,7 +236,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     id: entry.id,
     metadata: entry.options.metadata,
     events: (wanted) => Job.events(entry, wanted),
-    result: Effect.flatMap(Deferred.await(entry.ended), resultOf),
+    result: Effect.flatMap(Job.awaitEnding(entry), resultOf),
     cancel: cancelEntry(entry),
     status: Effect.sync(() => Job.status(entry)),
     why: Effect.sync(() => entry.attempts.map((attempt) => ({ ...attempt })))
@@ -277,8 +276,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
         : Effect.succeed(toJob(known))
     }
     Admission.joined(admission, tenant, time().now)
-    tellJob(entry, [{ _tag: "Queued" }])
-    entry.isQueued = true
+    publish(Job.queued(entry))
     scheduler.wake()
     waiting.watch(entry)
     yield* waiting.refuse(entry)

@@ -152,15 +152,15 @@ export const make = Effect.fnUntraced(function*(
   /** The job that would run on this server next, were it idle now, if it is one for the models that run there. */
   const follower = (member: Member, key: JobHead["affinity"], at: number): JobHead | undefined => {
     const reading = Placement.read(fleet, waiting, at, { idle: [member] })
-    const warm = new Set([key])
+    const warm = router.prefersWarm ? { warm: new Set([key]) } : {}
     const offer = ReadySet.take(ready, {
       now: at,
       accepts: reading.accepts,
       tenants: isBelowLimit,
       limit: followers,
-      warm
+      ...warm
     })
-    const candidates = offer.forced ? offer.candidates.slice(0, 1) : offer.candidates
+    const candidates = offer.forced || !router.prefersWarm ? offer.candidates.slice(0, 1) : offer.candidates
     const { eligible } = reading.view(candidates, offer.forced)
     const next = candidates.find((head) => {
       const entry = jobs.open.get(head.id)
