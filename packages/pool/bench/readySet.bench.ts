@@ -93,7 +93,7 @@ const run: Effect.Effect<Figures, PoolError, JobQueue.JobQueue> = Effect.scoped(
       if (head === undefined) return yield* Effect.die(new Error("the ready set ran dry"))
       const claim = yield* queue.claim(head.id, lease)
       if (Option.isSome(claim)) held.push(claim.value)
-      ReadySet.claimed(ready, head.id)
+      ReadySet.claimed(ready, head)
     }
     spent += cpu() - start
     for (const { head, token } of held) {

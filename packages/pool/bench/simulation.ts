@@ -226,7 +226,7 @@ export const pooled = (
       if (decision._tag === "Wait") return decision.until ?? Number.POSITIVE_INFINITY
       const machine = machines.find(({ id }) => id === decision.server)
       if (machine === undefined) throw new Error("placed outside the view")
-      ReadySet.claimed(ready, decision.job.id)
+      ReadySet.claimed(ready, decision.job)
       begin(machine, decision.job)
     }
   }
@@ -249,7 +249,7 @@ export const pooled = (
       const asked = forced || !policy.prefersWarm ? candidates.slice(0, 1) : candidates
       const next = asked.find((job) => job.affinity === affinity)
       if (next === undefined) continue
-      ReadySet.claimed(ready, next.id)
+      ReadySet.claimed(ready, next)
       run.next = next
     }
     return until

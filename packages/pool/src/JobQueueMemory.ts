@@ -129,7 +129,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
         notBefore,
         sequence: sequence++
       }
-      jobs.set(id, { head: whole, payload, fingerprint, queuedAfter: now() - opened, held: undefined })
+      jobs.set(id, { head: whole, payload, fingerprint, queuedAfter: Math.floor(now() - opened), held: undefined })
       announcer.ready(whole)
       return Effect.succeed("queued" as const)
     })

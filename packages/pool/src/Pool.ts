@@ -73,9 +73,10 @@ export interface Options<R = never> {
 }
 
 /** A job in the pool. Dropping it, or interrupting what it gives, cancels nothing. */
-export interface PoolJob {
+export interface PoolJob<Metadata extends Json.Json = Json.Json> {
   readonly id: JobId
-  readonly metadata: Json.Json
+  /** As whoever has this handle gave it at `submit`; null without any. */
+  readonly metadata: Metadata | null
   /** All events from the beginning, for any number of subscribers, now and later; they end with the job. */
   readonly events: (options?: Partial<EventBuffer.Options>) => Stream.Stream<JobEvent>
   /** Its success; whatever else it ends in is the failure. */
@@ -100,11 +101,15 @@ export interface Snapshot {
 /** Many servers as one. */
 export interface Shape {
   /** Returns when the job is safely in the queue. The same id, or idempotency key, with the same content: the same job. */
-  readonly submit: (workflow: Workflow.Workflow, options?: JobOptions) => Effect.Effect<PoolJob, PoolError>
-  readonly submitAll: (
+  readonly submit: <Metadata extends Json.Json = null>(
+    workflow: Workflow.Workflow,
+    options?: JobOptions<Metadata>
+  ) => Effect.Effect<PoolJob<Metadata>, PoolError>
+  /** One after the other, with the same options; those before one that fails are in the queue. */
+  readonly submitAll: <Metadata extends Json.Json = null>(
     workflows: ReadonlyArray<Workflow.Workflow>,
-    options?: JobOptions
-  ) => Effect.Effect<ReadonlyArray<PoolJob>, PoolError>
+    options?: JobOptions<Metadata>
+  ) => Effect.Effect<ReadonlyArray<PoolJob<Metadata>>, PoolError>
   /** Submits on subscription; an early end of the consumer leaves the job alone. */
   readonly run: (workflow: Workflow.Workflow, options?: JobOptions) => Stream.Stream<JobEvent, PoolError>
   /** A job of this pool; fails for one that was never here, or was forgotten. */
@@ -117,6 +122,8 @@ export interface Shape {
   /** Everything that happens from now on; a slow listener loses the oldest. */
   readonly events: Stream.Stream<PoolEvent>
   readonly snapshot: Effect.Effect<Snapshot>
+  /** The same now, and whenever something has happened; the latest wins. */
+  readonly state: { readonly get: Effect.Effect<Snapshot>; readonly changes: Stream.Stream<Snapshot> }
   readonly servers: Membership.Shape
   /** Takes no more jobs and places none; true when all that ran has ended within the time. */
   readonly drain: (timeout: Duration.Input) => Effect.Effect<boolean>
@@ -232,9 +239,9 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   // ── Jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  const toJob = (entry: Job.Entry): PoolJob => ({
+  const toJob = <Metadata extends Json.Json>(entry: Job.Entry, metadata: Metadata | null): PoolJob<Metadata> => ({
     id: entry.id,
-    metadata: entry.options.metadata,
+    metadata,
     events: (wanted) => Job.events(entry, wanted),
     result: Effect.flatMap(Job.awaitEnding(entry), resultOf),
     cancel: cancelEntry(entry),
@@ -250,10 +257,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
       if (!(yield* waiting.end(entry, told))) yield* scheduler.cancel(entry)
     })
 
-  const submit = Effect.fnUntraced(function*(
+  const submit = Effect.fnUntraced(function*<Metadata extends Json.Json = null>(
     workflow: Workflow.Workflow,
-    wanted: JobOptions = {}
-  ): Effect.fn.Return<PoolJob, PoolError> {
+    wanted: JobOptions<Metadata> = {}
+  ): Effect.fn.Return<PoolJob<Metadata>, PoolError> {
+    const metadata = wanted.metadata ?? null
     if (closed) return yield* poolError({ _tag: "Closed" })
     const { entry, offer } = yield* Effect.fromResult(
       Submission.prepare(jobs, workflow, wanted, yield* makeUuid, time())
@@ -271,16 +279,14 @@ export const make = Effect.fnUntraced(function*<R = never>(
         if (known === undefined) Jobs.drop(jobs, entry)
       }))
     if (offered === "duplicate") {
-      return yield* known === undefined
-        ? elsewhere(entry)
-        : Effect.succeed(toJob(known))
+      return toJob(known ?? (yield* elsewhere(entry)), metadata)
     }
     Admission.joined(admission, tenant, time().now)
     publish(Job.queued(entry))
     scheduler.wake()
     waiting.watch(entry)
     yield* waiting.refuse(entry)
-    return toJob(entry)
+    return toJob(entry, metadata)
   })
 
   /** The queue knows the job and this pool does not: it ended long ago, or another pool has it. */
@@ -291,7 +297,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       return yield* poolError({ _tag: "InvalidOptions", option: "id", problem: "this job is another pool's" })
     }
     Job.tell(entry, [record.ending], record.endedAt ?? time().at)
-    return toJob(entry)
+    return entry
   })
 
   const find = (id: JobId): Effect.Effect<Job.Entry, PoolError> =>
@@ -333,11 +339,23 @@ export const make = Effect.fnUntraced(function*<R = never>(
     })
   )
 
+  const snapshot = Effect.map(servers.get, (views): Snapshot => {
+    const waiting = ReadySet.snapshot(ready)
+    return {
+      servers: views,
+      queued: waiting.ready + waiting.delayed,
+      running: scheduler.active.size,
+      tenants: waiting.tenants,
+      blocked: Breakers.snapshot(fleet.breakers),
+      resident: Residency.snapshot(fleet.residency)
+    }
+  })
+
   const shape: Shape = {
     submit,
     submitAll: (workflows, wanted) => Effect.forEach(workflows, (workflow) => submit(workflow, wanted)),
     run: (workflow, wanted) => Stream.unwrap(Effect.map(submit(workflow, wanted), (job) => job.events())),
-    get: (id) => Effect.map(find(id), toJob),
+    get: (id) => Effect.map(find(id), (entry) => toJob(entry, entry.options.metadata)),
     list: Effect.sync(() => Jobs.list(jobs).map(Job.view)),
     cancel: (id) => Effect.flatMap(find(id), cancelEntry),
     forget: (id) =>
@@ -346,17 +364,17 @@ export const make = Effect.fnUntraced(function*<R = never>(
         return wasHere || wasInQueue
       }),
     events: Stream.fromPubSub(hub),
-    snapshot: Effect.map(servers.get, (views) => {
-      const waiting = ReadySet.snapshot(ready)
-      return {
-        servers: views,
-        queued: waiting.ready + waiting.delayed,
-        running: scheduler.active.size,
-        tenants: waiting.tenants,
-        blocked: Breakers.snapshot(fleet.breakers),
-        resident: Residency.snapshot(fleet.residency)
-      }
-    }),
+    snapshot,
+    state: {
+      get: snapshot,
+      changes: Stream.unwrap(
+        Effect.map(PubSub.subscribe(hub), (later) =>
+          Stream.concat(
+            Stream.fromEffect(snapshot),
+            Stream.mapArrayEffect(Stream.fromSubscription(later), () => Effect.map(snapshot, (now) => [now] as const))
+          ))
+      )
+    },
     servers,
     drain: (timeout) =>
       Effect.suspend(() => {

@@ -9,7 +9,8 @@ import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
 import * as Fifo from "./internal/fifo.ts"
 import * as Heap from "./internal/heap.ts"
-import { type Account, type Bucket, insert, type Lane, makeLane, type PriorityClass, remove } from "./internal/lanes.ts"
+import * as Lanes from "./internal/lanes.ts"
+import type { Account, Bucket, Demand, Lane, PriorityClass } from "./internal/lanes.ts"
 import type { HeadChange, JobHead } from "./JobHead.ts"
 
 /** How shares and order are made. Times in milliseconds. */
@@ -56,7 +57,7 @@ export interface State {
   readonly accounts: Map<string, Account>
   readonly weights: Map<string, number>
   /** Ready jobs by what models they want. */
-  readonly demand: Map<AffinityKey, number>
+  readonly demand: Map<AffinityKey, Demand>
   readonly lives: (head: JobHead) => boolean
   round: number
   offers: number
@@ -182,10 +183,9 @@ const makeReady = (state: State, head: JobHead, now: number): void => {
   const of = classOf(state, rank(head))
   let lane = of.lanes.get(head.tenant)
   const fresh = lane === undefined
-  if (lane === undefined) of.lanes.set(head.tenant, lane = makeLane(accountOf(state, head.tenant)))
-  insert(lane, head, now)
+  if (lane === undefined) of.lanes.set(head.tenant, lane = Lanes.makeLane(of, accountOf(state, head.tenant)))
+  Lanes.insert(lane, head, now, state.demand)
   if (fresh) join(state, of, lane)
-  state.demand.set(head.affinity, (state.demand.get(head.affinity) ?? 0) + 1)
 }
 
 const earlier = (a: Delayed, b: Delayed): boolean => a.due < b.due
@@ -198,24 +198,34 @@ const add = (state: State, head: JobHead, inMs: number, now: number): void => {
   Heap.push(state.due, delayed, earlier)
 }
 
-const takeOut = (state: State, head: JobHead): void => {
+/** Where a ready job stands. */
+const bucketOf = (state: State, head: JobHead): Bucket | undefined => {
+  const priority = rank(head)
+  const of = state.classes[classIndex(state, priority)]
+  const lane = of?.priority === priority ? of.lanes.get(head.tenant) : undefined
+  return lane === undefined ? undefined : Lanes.bucketOf(lane, head)
+}
+
+const takeOutOf = (state: State, bucket: Bucket, head: JobHead): void => {
   state.jobs.delete(head.id)
-  const delayed = state.delayed.get(head.id)
-  if (delayed !== undefined) {
-    state.delayed.delete(head.id)
-    return Heap.remove(state.due, delayed, earlier)
-  }
-  const of = classOf(state, rank(head))
-  const lane = of.lanes.get(head.tenant)
-  if (lane === undefined) return
-  remove(lane, head, state.lives)
-  const left = (state.demand.get(head.affinity) ?? 1) - 1
-  if (left > 0) state.demand.set(head.affinity, left)
-  else state.demand.delete(head.affinity)
+  Lanes.remove(bucket, head, state.demand, state.lives)
+  const { lane } = bucket
   if (lane.size > 0) return
-  of.lanes.delete(head.tenant)
+  lane.of.lanes.delete(head.tenant)
   leave(state, lane)
-  if (of.lanes.size === 0) state.classes.splice(classIndex(state, of.priority), 1)
+  if (lane.of.lanes.size === 0) state.classes.splice(classIndex(state, lane.of.priority), 1)
+}
+
+const takeOut = (state: State, head: JobHead): void => {
+  const delayed = state.delayed.get(head.id)
+  if (delayed === undefined) {
+    const bucket = bucketOf(state, head)
+    if (bucket !== undefined) takeOutOf(state, bucket, head)
+    return
+  }
+  state.jobs.delete(head.id)
+  state.delayed.delete(head.id)
+  Heap.remove(state.due, delayed, earlier)
 }
 
 const isSame = (a: JobHead, b: JobHead): boolean =>
@@ -236,14 +246,22 @@ export const step = (state: State, changes: ReadonlyArray<HeadChange>, now: numb
   return state
 }
 
-/** The job was claimed for a server: it is out, and its tenant is charged its estimated cost. False: it was not in. */
-export const claimed = (state: State, id: JobId): boolean => {
-  const head = state.jobs.get(id)
-  if (head === undefined) return false
-  state.sinceForced = id === state.forced ? 0 : state.sinceForced + 1
-  if (id === state.forced) state.forced = undefined
-  accountOf(state, head.tenant).balance -= Number.isFinite(head.cost) ? Math.max(1, head.cost) : 1
-  takeOut(state, head)
+/**
+ * The job of this head was claimed for a server: it is out, and its tenant is charged its estimated cost. False: it was
+ * not in.
+ */
+export const claimed = (state: State, head: JobHead): boolean => {
+  const bucket = bucketOf(state, head)
+  // The first of a bucket is in: a lookup among a million jobs less.
+  const isFirst = bucket?.first === head
+  const known = isFirst ? head : state.jobs.get(head.id)
+  if (known === undefined) return false
+  const wasForced = state.forced !== undefined && state.forced === head.id
+  state.sinceForced = wasForced ? 0 : state.sinceForced + 1
+  if (wasForced) state.forced = undefined
+  accountOf(state, known.tenant).balance -= Number.isFinite(known.cost) ? Math.max(1, known.cost) : 1
+  if (bucket !== undefined && isFirst) takeOutOf(state, bucket, head)
+  else takeOut(state, known)
   return true
 }
 
@@ -399,7 +417,7 @@ export const take = (state: State, request: Request): Offer => {
 }
 
 /** How many ready jobs want these models. */
-export const demandOf = (state: State, key: AffinityKey): number => state.demand.get(key) ?? 0
+export const demandOf = (state: State, key: AffinityKey): number => state.demand.get(key)?.jobs ?? 0
 
 /** What waits, for people: per tenant the jobs, and the GPU time left in this round (negative: in debt). */
 export const snapshot = (state: State): {

@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function*(
     if (Breakers.permit(fleet.breakers, id, head.affinity, at) === "probe") {
       notice(Breakers.step(fleet.breakers, { _tag: "Probing", server: id, key: head.affinity }, at))
     }
-    ReadySet.claimed(ready, head.id)
+    ReadySet.claimed(ready, head)
     const claim = yield* Effect.catch(queue.claim(head.id, lease), () => Effect.succeedNone)
     const entry = jobs.open.get(head.id)
     if (Option.isNone(claim) || entry === undefined) {

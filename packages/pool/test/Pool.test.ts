@@ -3,6 +3,7 @@ import { ComfyTest, Fault, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { all, idOf, layerFleet, ready, told } from "./support/fleet.ts"
 
@@ -21,7 +22,10 @@ describe("a pool", () => {
       const words = told(events)
       assert.deepStrictEqual([words[0], words.at(-1)], ["Queued", "JobSucceeded"])
       assert.match(words[1] ?? "", /^Placed gpu-/)
-      assert.deepStrictEqual(job.metadata, { order: 7 })
+      // Typed as it was given.
+      const order: number | undefined = job.metadata?.order
+      assert.strictEqual(order, 7)
+      assert.deepStrictEqual((yield* pool.get(job.id)).metadata, { order: 7 })
       assert.strictEqual((yield* job.result)._tag, "JobSucceeded")
       // A late subscriber gets the same lifecycle events.
       assert.deepStrictEqual(told(yield* all(job)), words)
@@ -196,5 +200,21 @@ describe("a pool", () => {
         yield* all(job)
       }
       assert.deepStrictEqual(order, [3, 2, 1, 0])
+    }).pipe(Effect.provide(layerFleet(1))))
+
+  it.effect("shows its state now, and the latest to whoever looks again", () =>
+    Effect.gen(function*() {
+      const pool = yield* Pool
+      const seen: Array<number> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(pool.state.changes, ({ running }) => Effect.sync(() => void seen.push(running))),
+        { startImmediately: true }
+      )
+      for (let n = 0; n < 3; n++) yield* all(yield* pool.submit(Workflows.counting({ steps: 50 + n, stepMs: 10 })))
+      assert.strictEqual(seen[0], 0)
+      assert.include(seen, 1)
+      assert.strictEqual((yield* pool.state.get).running, 0)
+      // A hundred and fifty steps, and many of them in one look.
+      assert.isBelow(seen.length, 150)
     }).pipe(Effect.provide(layerFleet(1))))
 })

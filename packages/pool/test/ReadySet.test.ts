@@ -23,7 +23,7 @@ const drain = (state: ReadySet.State, now = 0): ReadonlyArray<JobHead> => {
   for (;;) {
     const [head] = ReadySet.take(state, { now }).candidates
     if (head === undefined) return order
-    assert.isTrue(ReadySet.claimed(state, head.id))
+    assert.isTrue(ReadySet.claimed(state, head))
     order.push(head)
   }
 }
@@ -69,7 +69,7 @@ describe("ReadySet", () => {
     for (let i = 0; i < 300; i++) {
       const [head] = ReadySet.take(state, { now: 0 }).candidates
       if (head === undefined) break
-      ReadySet.claimed(state, head.id)
+      ReadySet.claimed(state, head)
       used.set(head.tenant, (used.get(head.tenant) ?? 0) + head.cost)
     }
     const [long = 0, short = 0, heavy = 0] = ["long", "short", "heavy"].map((tenant) => used.get(tenant))
@@ -84,7 +84,7 @@ describe("ReadySet", () => {
     for (let i = 0; i < 60; i++) {
       const [head] = ReadySet.take(state, { now: 0 }).candidates
       if (head === undefined) break
-      ReadySet.claimed(state, head.id)
+      ReadySet.claimed(state, head)
       counts.set(head.tenant, (counts.get(head.tenant) ?? 0) + 1)
       if (head.tenant === "liar") ReadySet.correct(state, "liar", head.cost, 60_000)
     }
@@ -132,7 +132,7 @@ describe("ReadySet", () => {
       const [head] = candidates
       if (head === undefined) break
       order.push(forced ? "forced" : "free")
-      ReadySet.claimed(state, head.id)
+      ReadySet.claimed(state, head)
     }
     assert.strictEqual(order.indexOf("forced"), 7)
     assert.deepStrictEqual(order.filter((kind) => kind === "forced").length, 5)
@@ -150,7 +150,7 @@ describe("ReadySet", () => {
   it("takes a job back at its old place", () => {
     const heads = Array.from({ length: 5 }, (_, i) => headOf(i))
     const state = setOf(heads)
-    for (const head of heads.slice(0, 4)) ReadySet.claimed(state, head.id)
+    for (const head of heads.slice(0, 4)) ReadySet.claimed(state, head)
     ReadySet.step(
       state,
       [heads[2], heads[0], heads[3]].flatMap((head) => head === undefined ? [] : [ready(head)]),
@@ -191,7 +191,7 @@ describe("ReadySet", () => {
             for (const one of candidates) assert.strictEqual(inside.get(one.id), one)
             const chosen = candidates[pick % Math.max(1, candidates.length)]
             if (chosen !== undefined) {
-              ReadySet.claimed(state, chosen.id)
+              ReadySet.claimed(state, chosen)
               inside.delete(chosen.id)
             }
           }
@@ -216,7 +216,7 @@ describe("ReadySet", () => {
     for (let i = 0; i < 100; i++) {
       const head = headOf(i, { tenant: `t${i}` })
       ReadySet.step(state, [ready(head)], 0)
-      ReadySet.claimed(state, head.id)
+      ReadySet.claimed(state, head)
       ReadySet.correct(state, head.tenant, 0, 1e9)
     }
     assert.isAtMost(state.accounts.size, 10)

@@ -68,7 +68,8 @@ export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>
       if (closed || reader.changed.size > 0) return resume(Effect.void)
       reader.wake = () => {
         reader.wake = undefined
-        resume(Effect.void)
+        // Not at once: what changes together is told together.
+        resume(Effect.yieldNow)
       }
       return Effect.sync(() => {
         reader.wake = undefined

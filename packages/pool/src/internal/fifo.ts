@@ -6,6 +6,8 @@ import type { JobHead } from "../JobHead.ts"
  */
 export interface Fifo {
   heads: Array<JobHead>
+  /** The greatest sequence that ever stood in `heads`: to look at its head would miss every cache. */
+  last: number
   /** When each began to wait here, monotonic milliseconds. */
   since: Array<number>
   start: number
@@ -21,6 +23,7 @@ const noTimes: Array<number> = []
 
 export const make = (): Fifo => ({
   heads: [],
+  last: -1,
   since: [],
   start: 0,
   holes: 0,
@@ -45,8 +48,8 @@ const lowerBound = (heads: ReadonlyArray<JobHead>, sequence: number): number => 
 
 export const push = (fifo: Fifo, head: JobHead, now: number): void => {
   fifo.size++
-  const last = fifo.heads.at(-1)
-  if (last === undefined || last.sequence < head.sequence) {
+  if (fifo.last < head.sequence) {
+    fifo.last = head.sequence
     fifo.heads.push(head)
     fifo.since.push(now)
     return

@@ -5,8 +5,10 @@ import * as Heap from "./heap.ts"
 
 /** The waiting jobs of one tenant and priority that want the same models and ask the same of servers. */
 export interface Bucket extends Heap.Item {
+  readonly lane: Lane
   readonly affinity: AffinityKey
   readonly placement: string
+  readonly demand: Demand
   readonly fifo: Fifo.Fifo
   /** The first of `fifo`, and its sequence: comparing buckets must not touch the heads, which are in no cache. */
   first: JobHead
@@ -16,6 +18,11 @@ export interface Bucket extends Heap.Item {
   /** Its neighbours in the chain of its key; the bucket without a placement stands in none. */
   next: Bucket | undefined
   previous: Bucket | undefined
+}
+
+/** The ready jobs of all lanes that want the same models. */
+export interface Demand {
+  jobs: number
 }
 
 /** What a tenant may still use in this round, milliseconds on a GPU; in debt below zero. */
@@ -30,6 +37,7 @@ export interface Account {
 
 /** The jobs of one tenant in one priority class. */
 export interface Lane {
+  readonly of: PriorityClass
   readonly account: Account
   /** Without a placement: one per key, and the common case. */
   readonly plain: Map<AffinityKey, Bucket>
@@ -51,7 +59,8 @@ export interface PriorityClass {
   round: number
 }
 
-export const makeLane = (account: Account): Lane => ({
+export const makeLane = (of: PriorityClass, account: Account): Lane => ({
+  of,
   account,
   plain: new Map(),
   placed: new Map(),
@@ -64,7 +73,8 @@ const before = (a: Bucket, b: Bucket): boolean => a.order < b.order
 
 const nameOf = ({ affinity, placement }: Pick<Bucket, "affinity" | "placement">): string => `${affinity}\n${placement}`
 
-const bucketOf = (lane: Lane, head: JobHead): Bucket | undefined =>
+/** Where such a job stands, if there is one. */
+export const bucketOf = (lane: Lane, head: JobHead): Bucket | undefined =>
   head.placement === "" ? lane.plain.get(head.affinity) : lane.placed.get(nameOf(head))
 
 const link = (lane: Lane, bucket: Bucket): void => {
@@ -91,27 +101,35 @@ const unlink = (lane: Lane, bucket: Bucket): void => {
   else lane.chains.delete(affinity)
 }
 
-export const insert = (lane: Lane, head: JobHead, now: number): void => {
+const makeBucket = (lane: Lane, head: JobHead, demand: Demand): Bucket => ({
+  lane,
+  affinity: head.affinity,
+  placement: head.placement,
+  demand,
+  fifo: Fifo.make(),
+  first: head,
+  order: head.sequence,
+  stamp: 0,
+  next: undefined,
+  previous: undefined,
+  index: 0
+})
+
+/** Puts a job into its bucket; `demands` are those of all lanes. */
+export const insert = (lane: Lane, head: JobHead, now: number, demands: Map<AffinityKey, Demand>): void => {
   lane.size++
   const known = bucketOf(lane, head)
   if (known === undefined) {
-    const { affinity, placement, sequence } = head
-    const bucket: Bucket = {
-      affinity,
-      placement,
-      fifo: Fifo.make(),
-      first: head,
-      order: sequence,
-      stamp: 0,
-      next: undefined,
-      previous: undefined,
-      index: 0
-    }
+    let demand = demands.get(head.affinity)
+    if (demand === undefined) demands.set(head.affinity, demand = { jobs: 0 })
+    demand.jobs++
+    const bucket = makeBucket(lane, head, demand)
     link(lane, bucket)
     Fifo.push(bucket.fifo, head, now)
     Heap.push(lane.heap, bucket, before)
     return
   }
+  known.demand.jobs++
   Fifo.push(known.fifo, head, now)
   if (head.sequence > known.order) return
   known.first = head
@@ -120,13 +138,18 @@ export const insert = (lane: Lane, head: JobHead, now: number): void => {
 }
 
 /** Takes out a job that `lives` calls dead by now. */
-export const remove = (lane: Lane, head: JobHead, lives: (head: JobHead) => boolean): void => {
-  const bucket = bucketOf(lane, head)
-  if (bucket === undefined) return
+export const remove = (
+  bucket: Bucket,
+  head: JobHead,
+  demands: Map<AffinityKey, Demand>,
+  lives: (head: JobHead) => boolean
+): void => {
+  const { demand, fifo, lane } = bucket
   lane.size--
-  Fifo.remove(bucket.fifo, head, lives)
-  const first = Fifo.first(bucket.fifo)
-  if (bucket.fifo.size > 0 && first !== undefined) {
+  if (--demand.jobs === 0) demands.delete(bucket.affinity)
+  Fifo.remove(fifo, head, lives)
+  const first = Fifo.first(fifo)
+  if (fifo.size > 0 && first !== undefined) {
     if (first === bucket.first) return
     bucket.first = first
     bucket.order = first.sequence

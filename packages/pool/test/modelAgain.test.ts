@@ -1,0 +1,3 @@
+import { holds } from "./support/law.ts"
+
+holds(1)
