@@ -56,7 +56,7 @@ const normal = (random: () => number): number =>
 const sigma = Math.sqrt(Math.log(1 + 0.25 ** 2))
 const lognormal = (random: () => number): number => Math.exp(sigma * normal(random) - sigma ** 2 / 2)
 
-const arrivals = (scenario: Scenario, rate: number, count: number, seed: number): ReadonlyArray<Arrival> => {
+export const arrivals = (scenario: Scenario, rate: number, count: number, seed: number): ReadonlyArray<Arrival> => {
   const random = seeded(seed)
   const weights = Array.from({ length: scenario.models }, (_, i) => (i + 1) ** -scenario.zipf)
   const total = weights.reduce((sum, one) => sum + one, 0)

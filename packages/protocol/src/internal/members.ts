@@ -20,7 +20,7 @@ const endOfString = (text: string, begin: number, from: number): number => {
 }
 
 /** Reads the members of one JSON object out of text that comes in pieces; keeps no more of it than the member at hand. */
-export interface Splitter {
+interface Splitter {
   /** False: this is no object, or `take` wants no more. */
   readonly feed: (piece: string) => boolean
   /** Whether the object was whole, and nothing came behind it. */
