@@ -216,7 +216,12 @@ export const decide = (attempt: Attempt, ledger: Ledger, policy: Policy, random:
     const delayMs = fact ? 0 : Math.max(wait, backoff(policy, ledger.refusals, random))
     return retry(on, delayMs, `${reason._tag}: nothing ran`, { repeats: false })
   }
-  if (paid) return { _tag: "DeadLetter", why: `${reason._tag}: a paid run may have happened` }
+  if (paid) {
+    // What a node raised is the end of it; of anything else nobody knows what it has cost.
+    return cause === "node-failed" || cause === "out-of-memory"
+      ? giveUp(`${reason._tag}, and a paid run is not repeated`)
+      : { _tag: "DeadLetter", why: `${reason._tag}: a paid run may have happened` }
+  }
   if (reason._tag === "SubmitAmbiguous" && policy.onAmbiguity !== "retry") {
     const why = "nobody knows whether the server took it"
     return policy.onAmbiguity === "fail" ? giveUp(why) : { _tag: "DeadLetter", why }

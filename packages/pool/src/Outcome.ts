@@ -4,6 +4,8 @@
  */
 import { ExecutionError, type Reason } from "@effect-comfyui/execution/ExecutionError"
 import type { Ending, Executions } from "@effect-comfyui/execution/ExecutionEvent"
+import type { JobError } from "@effect-comfyui/execution/JobEvent"
+import { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import * as Breakers from "./Breakers.ts"
 import * as Failover from "./Failover.ts"
@@ -202,7 +204,11 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
         }
       }
     }
-    case "DeadLetter":
-      return { told, notices, follows: { _tag: "DeadLetter", told: { _tag: "DeadLettered", error, executions } } }
+    case "DeadLetter": {
+      const why: JobError = ended.paid
+        ? new PoolError({ reason: { _tag: "MaybeExecuted", cause: error.message } })
+        : error
+      return { told, notices, follows: { _tag: "DeadLetter", told: { _tag: "DeadLettered", error: why, executions } } }
+    }
   }
 }

@@ -96,6 +96,8 @@ describe("Failover", () => {
 
   it("never runs a paid job again that may have run", () => {
     assert.deepStrictEqual(verdicts([attempt(lost, { paid: true })]).tags, ["DeadLetter"])
+    assert.deepStrictEqual(verdicts([attempt(nodeFailed, { paid: true })]).tags, ["GiveUp"])
+    assert.deepStrictEqual(verdicts([attempt(oom, { paid: true })]).tags, ["GiveUp"])
     assert.deepStrictEqual(verdicts([attempt(unreachable, { paid: true, accepted: false })]).tags, ["another-server"])
   })
 
