@@ -1,23 +1,11 @@
-import { Pool } from "@effect-comfyui/pool/Pool"
 import { ComfyTest, Fault, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
+import { ready as known } from "./support/ask.ts"
 import { all, foreign, idOf, layerFleet, type Setup, told } from "./support/fleet.ts"
 
 const fleet = (n: number, setup: Setup = {}) => Effect.provide(layerFleet(n, setup))
-
-/** The pool, when it knows what its servers can do. */
-const known = Effect.gen(function*() {
-  const pool = yield* Pool
-  yield* ComfyTest.advanceUntil(
-    Effect.map(
-      pool.servers.get,
-      (views) => views.every(({ status, version }) => status === "ready" && version !== null)
-    )
-  )
-  return pool
-})
 
 const GiB = 1024 ** 3
 

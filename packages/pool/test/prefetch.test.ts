@@ -1,21 +1,16 @@
-import { Pool } from "@effect-comfyui/pool/Pool"
+import type { Pool } from "@effect-comfyui/pool/Pool"
 import { ComfyTest, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { ready as known } from "./support/ask.ts"
 import { all, idOf, layerFleet, type Setup, told } from "./support/fleet.ts"
 
 /** A picture of ten seconds; two of them once, so that the pool knows what they take, warm and cold. */
 const draw = (seed: number) => Workflows.textToImage({ seed, steps: 20, width: 512, height: 512 })
 const servers = () => ({ hardware: { stepMsPerMegapixel: 2_000 } })
 
-const known = Effect.gen(function*() {
-  const pool = yield* Pool
-  yield* ComfyTest.advanceUntil(
-    Effect.map(
-      pool.servers.get,
-      (views) => views.every(({ status, version }) => status === "ready" && version !== null)
-    )
-  )
+const taught = Effect.gen(function*() {
+  const pool = yield* known
   for (const seed of [1, 2, 3]) yield* all(yield* pool.submit(draw(seed)))
   return pool
 })
@@ -32,7 +27,7 @@ const untilNext = (pool: Pool["Service"]) =>
 describe("prefetch", () => {
   it.effect("the next prompt of the same models is there before the card is free, and never a third", () =>
     Effect.gen(function*() {
-      const pool = yield* known
+      const pool = yield* taught
       const jobs = yield* Effect.forEach([4, 5, 6, 7], (seed) => pool.submit(draw(seed)))
       for (const job of jobs) {
         const events = yield* all(job)
@@ -51,7 +46,7 @@ describe("prefetch", () => {
 
   it.effect("can be switched off", () =>
     Effect.gen(function*() {
-      const pool = yield* known
+      const pool = yield* taught
       const jobs = yield* Effect.forEach([4, 5], (seed) => pool.submit(draw(seed)))
       for (const job of jobs) yield* all(job)
       const { prompts } = yield* (yield* ComfyTest.serverOf("gpu-1")).ledger
@@ -61,7 +56,7 @@ describe("prefetch", () => {
 
   it.effect("is taken back for a server that stands idle, and nobody calls that a second execution", () =>
     Effect.gen(function*() {
-      const pool = yield* known
+      const pool = yield* taught
       yield* pool.servers.pause(idOf(2))
       const first = yield* pool.submit(draw(4))
       const second = yield* pool.submit(draw(5))
@@ -83,7 +78,7 @@ describe("prefetch", () => {
 
   it.effect("a job that only waited when its server died has lost no attempt by it", () =>
     Effect.gen(function*() {
-      const pool = yield* known
+      const pool = yield* taught
       const first = yield* pool.submit(draw(4))
       const second = yield* pool.submit(draw(5))
       yield* untilNext(pool)

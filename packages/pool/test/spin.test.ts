@@ -1,24 +1,13 @@
 // What made the scheduler look again and again, or a job wait where it need not.
 import * as CostAware from "@effect-comfyui/pool/CostAware"
-import { Pool } from "@effect-comfyui/pool/Pool"
 import { Router } from "@effect-comfyui/pool/Router"
 import { ComfyTest, Fault, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
+import { ready as known } from "./support/ask.ts"
 import { all, idOf, layerFleet, type Setup, told } from "./support/fleet.ts"
-
-const known = Effect.gen(function*() {
-  const pool = yield* Pool
-  yield* ComfyTest.advanceUntil(
-    Effect.map(
-      pool.servers.get,
-      (views) => views.every(({ status, version }) => status === "ready" && version !== null)
-    )
-  )
-  return pool
-})
 
 /** The default policy, and how often it was asked. */
 const counted = () => {
