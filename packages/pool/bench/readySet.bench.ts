@@ -80,7 +80,7 @@ const run: Effect.Effect<Figures, PoolError, JobQueue.JobQueue> = Effect.scoped(
     })
     if (i % 1024 === 0) yield* Effect.yieldNow
   }
-  while (ready.jobs.size < jobs) yield* Effect.yieldNow
+  while (ReadySet.size(ready) < jobs) yield* Effect.yieldNow
   const enqueue = (cpu() - began) / jobs
   ids.length = 0
   const bytes = (heap() - before) / jobs

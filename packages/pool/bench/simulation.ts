@@ -260,7 +260,7 @@ export const pooled = (
     if (run.next !== undefined) begin(run.machine, run.next)
   }
   let wake = Number.POSITIVE_INFINITY
-  while (next < jobs.length || running.size > 0 || ready.jobs.size > 0) {
+  while (next < jobs.length || running.size > 0 || ReadySet.size(ready) > 0) {
     let ending = Number.POSITIVE_INFINITY
     for (const { machine } of running.values()) ending = Math.min(ending, machine.freeAt)
     now = Math.min(jobs[next]?.at ?? Number.POSITIVE_INFINITY, ending, wake > now ? wake : Number.POSITIVE_INFINITY)
@@ -279,7 +279,9 @@ export const pooled = (
       ReadySet.step(ready, [{ _tag: "Ready", head }], now)
     }
     // A queue that only grows tells enough.
-    if (ready.jobs.size > 2_000) return { p50: Number.POSITIVE_INFINITY, p95: Number.POSITIVE_INFINITY, coldShare: 1 }
+    if (ReadySet.size(ready) > 2_000) {
+      return { p50: Number.POSITIVE_INFINITY, p95: Number.POSITIVE_INFINITY, coldShare: 1 }
+    }
     wake = dispatch()
     if (prefetch) wake = Math.min(wake, ahead())
   }

@@ -11,7 +11,18 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Defaults from "./Defaults.ts"
 import * as Announcer from "./internal/announcer.ts"
-import { earliest, type Entry, expired, hasEnded, held, holds, stateOf } from "./internal/leases.ts"
+import {
+  type Claimed,
+  earliest,
+  type Entry,
+  expired,
+  hasEnded,
+  held,
+  hold,
+  holds,
+  letGo,
+  stateOf
+} from "./internal/leases.ts"
 import * as Recent from "./internal/recent.ts"
 import type { JobHead } from "./JobHead.ts"
 import { type Cancelled, type Claim, type Filter, JobQueue, type JobRecord, type Offer } from "./JobQueue.ts"
@@ -59,12 +70,14 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const historyAge = Duration.toMillis(options.historyAge ?? Defaults.queue.historyAge)
   const clock: Clock = yield* Effect.clockWith(Effect.succeed)
   const { at: opened, now: origin } = readTime(clock)
+  /** Whole milliseconds since then; small numbers, which take no space of their own. */
+  const sinceOpened = () => Math.floor(Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000 - origin)
   /** Epoch milliseconds that no step of the wall clock moves: leases neither run out by one nor last longer. */
-  const now = () => opened + Math.floor(readTime(clock).now - origin)
+  const now = () => opened + sinceOpened()
 
   /** All jobs, in order of arrival. */
   const jobs = new Map<JobId, Entry>()
-  const claimed = new Map<JobId, Entry>()
+  const claimed: Claimed = []
   /** Ended and dead ones; those a person has to look at stay whatever their age. */
   const ended = Recent.make<JobId, Entry>(maxHistory, historyAge, {
     lasts: (entry) => stateOf(entry) === "dead",
@@ -73,21 +86,23 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   let sequence = 0
   let tokens = 0
 
-  const waiting = () => jobs.size - claimed.size - ended.items.size
+  const waiting = () => jobs.size - claimed.length - ended.items.size
   const announcer = yield* Announcer.make(function*() {
     for (const entry of jobs.values()) if (stateOf(entry) === "waiting") yield entry.head
   }, now)
 
   const end = (entry: Entry, state: JobRecord["state"], ending: JobEnding | null, at: number) => {
     const of = held(entry)
-    claimed.delete(entry.head.id)
-    Object.assign(of, { state, ending, endedAt: at })
+    letGo(claimed, entry)
+    of.state = state
+    of.ending = ending
+    of.endedAt = at
     if (state !== "dead") entry.payload = undefined
     Recent.add(ended, entry.head.id, entry, at)
   }
 
   const ready = (entry: Entry, head: JobHead) => {
-    claimed.delete(head.id)
+    letGo(claimed, entry)
     held(entry).state = "waiting"
     entry.head = head
     announcer.ready(head)
@@ -129,7 +144,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
         notBefore,
         sequence: sequence++
       }
-      jobs.set(id, { head: whole, payload, fingerprint, queuedAfter: Math.floor(now() - opened), held: undefined })
+      jobs.set(id, { head: whole, payload, fingerprint, queuedAfter: sinceOpened(), held: undefined })
       announcer.ready(whole)
       return Effect.succeed("queued" as const)
     })
@@ -148,7 +163,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       of.token = ++tokens
       of.attempt++
       of.expiresAt = at + Duration.toMillis(ttl)
-      claimed.set(id, entry)
+      hold(claimed, entry)
       announcer.gone(id)
       watch.wake(of.expiresAt)
       return Option.some({ head, token: of.token, attempt: of.attempt, payload, ledger: of.ledger })
@@ -230,7 +245,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     let delayed = 0
     for (const entry of Recent.values(ended)) if (stateOf(entry) === "dead") dead++
     for (const entry of jobs.values()) if (entry.head.notBefore > at && stateOf(entry) === "waiting") delayed++
-    return { waiting: waiting(), delayed, claimed: claimed.size, dead, ended: ended.items.size - dead }
+    return { waiting: waiting(), delayed, claimed: claimed.length, dead, ended: ended.items.size - dead }
   })
 
   return JobQueue.of({

@@ -28,15 +28,10 @@ export interface Options {
   readonly accounts: number
 }
 
-const { accounts, candidates, forcedAfter, forcedOneIn, quantum, tenants } = Defaults.readySet
-
 export const defaults: Options = {
-  quantum: Duration.toMillis(quantum),
-  forcedAfter: Duration.toMillis(forcedAfter),
-  forcedOneIn,
-  candidates,
-  tenants,
-  accounts
+  ...Defaults.readySet,
+  quantum: Duration.toMillis(Defaults.readySet.quantum),
+  forcedAfter: Duration.toMillis(Defaults.readySet.forcedAfter)
 }
 
 interface Delayed extends Heap.Item {
@@ -48,8 +43,10 @@ interface Delayed extends Heap.Item {
 /** Owned and updated in place by its driver. Bounded by the jobs that wait. */
 export interface State {
   readonly options: Options
-  /** Every job, ready or delayed. */
+  /** Every job, ready or delayed, and those in `taken`. */
   readonly jobs: Map<JobId, JobHead>
+  /** Claimed ones that the queue has not yet called gone: they leave `jobs` then, or when there are too many of them. */
+  readonly taken: Set<JobId>
   readonly delayed: Map<JobId, Delayed>
   readonly due: Array<Delayed>
   /** Highest priority first; only those with jobs. */
@@ -58,6 +55,7 @@ export interface State {
   readonly weights: Map<string, number>
   /** Ready jobs by what models they want. */
   readonly demand: Map<AffinityKey, Demand>
+  /** Whether such a head, met in a bucket, is ready. */
   readonly lives: (head: JobHead) => boolean
   round: number
   offers: number
@@ -67,22 +65,28 @@ export interface State {
 
 export const init = (options: Partial<Options> = {}): State => {
   const jobs = new Map<JobId, JobHead>()
+  const taken = new Set<JobId>()
+  const delayed = new Map<JobId, Delayed>()
   return {
     options: { ...defaults, ...options },
     jobs,
-    delayed: new Map(),
+    taken,
+    delayed,
     due: [],
     classes: [],
     accounts: new Map(),
     weights: new Map(),
     demand: new Map(),
-    lives: (head) => jobs.get(head.id) === head,
+    lives: (head) => jobs.get(head.id) === head && !taken.has(head.id) && !delayed.has(head.id),
     round: 0,
     offers: 0,
     forced: undefined,
     sinceForced: 0
   }
 }
+
+/** How many jobs are in, ready or delayed. */
+export const size = ({ jobs, taken }: State): number => jobs.size - taken.size
 
 // ── Shares ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -207,7 +211,6 @@ const bucketOf = (state: State, head: JobHead): Bucket | undefined => {
 }
 
 const takeOutOf = (state: State, bucket: Bucket, head: JobHead): void => {
-  state.jobs.delete(head.id)
   Lanes.remove(bucket, head, state.demand, state.lives)
   const { lane } = bucket
   if (lane.size > 0) return
@@ -216,16 +219,15 @@ const takeOutOf = (state: State, bucket: Bucket, head: JobHead): void => {
   if (lane.of.lanes.size === 0) state.classes.splice(classIndex(state, lane.of.priority), 1)
 }
 
+/** Takes out a job that `lives` calls dead by now. */
 const takeOut = (state: State, head: JobHead): void => {
   const delayed = state.delayed.get(head.id)
-  if (delayed === undefined) {
-    const bucket = bucketOf(state, head)
-    if (bucket !== undefined) takeOutOf(state, bucket, head)
-    return
+  if (delayed !== undefined) {
+    state.delayed.delete(head.id)
+    return Heap.remove(state.due, delayed, earlier)
   }
-  state.jobs.delete(head.id)
-  state.delayed.delete(head.id)
-  Heap.remove(state.due, delayed, earlier)
+  const bucket = bucketOf(state, head)
+  if (bucket !== undefined) takeOutOf(state, bucket, head)
 }
 
 const isSame = (a: JobHead, b: JobHead): boolean =>
@@ -238,12 +240,25 @@ const isSame = (a: JobHead, b: JobHead): boolean =>
  */
 export const step = (state: State, changes: ReadonlyArray<HeadChange>, now: number): State => {
   for (const change of changes) {
-    const known = state.jobs.get(change._tag === "Ready" ? change.head.id : change.id)
+    const id = change._tag === "Ready" ? change.head.id : change.id
+    const wasTaken = state.taken.size > 0 && state.taken.delete(id)
+    const known = wasTaken ? undefined : state.jobs.get(id)
     if (change._tag === "Ready" && known !== undefined && isSame(known, change.head)) continue
+    if (wasTaken || known !== undefined) state.jobs.delete(id)
     if (known !== undefined) takeOut(state, known)
     if (change._tag === "Ready") add(state, change.head, change.inMs ?? 0, now)
   }
   return state
+}
+
+const unconfirmed = 4_096
+
+/** The job is out; the map is left alone, for the queue is about to call it gone: one lookup among a million less. */
+const setTaken = (state: State, id: JobId): void => {
+  state.taken.add(id)
+  if (state.taken.size <= unconfirmed) return
+  for (const taken of state.taken) state.jobs.delete(taken)
+  state.taken.clear()
 }
 
 /**
@@ -251,16 +266,19 @@ export const step = (state: State, changes: ReadonlyArray<HeadChange>, now: numb
  * not in.
  */
 export const claimed = (state: State, head: JobHead): boolean => {
+  const { id } = head
   const bucket = bucketOf(state, head)
-  // The first of a bucket is in: a lookup among a million jobs less.
-  const isFirst = bucket?.first === head
-  const known = isFirst ? head : state.jobs.get(head.id)
+  // Whatever is the first of a bucket is in.
+  const first = bucket?.first === head ? bucket : undefined
+  const known = first !== undefined ? head : state.taken.has(id) ? undefined : state.jobs.get(id)
   if (known === undefined) return false
-  const wasForced = state.forced !== undefined && state.forced === head.id
+  const wasForced = id === state.forced
   state.sinceForced = wasForced ? 0 : state.sinceForced + 1
   if (wasForced) state.forced = undefined
-  accountOf(state, known.tenant).balance -= Number.isFinite(known.cost) ? Math.max(1, known.cost) : 1
-  if (bucket !== undefined && isFirst) takeOutOf(state, bucket, head)
+  const account = first?.lane.account ?? accountOf(state, known.tenant)
+  account.balance -= Number.isFinite(known.cost) ? Math.max(1, known.cost) : 1
+  setTaken(state, id)
+  if (first !== undefined) takeOutOf(state, first, head)
   else takeOut(state, known)
   return true
 }
@@ -430,12 +448,11 @@ export const snapshot = (state: State): {
     for (const [tenant, { size }] of lanes) ready.set(tenant, (ready.get(tenant) ?? 0) + size)
   }
   return {
-    ready: state.jobs.size - state.delayed.size,
+    ready: size(state) - state.delayed.size,
     delayed: state.delayed.size,
-    tenants: [...state.accounts.values()].map(({ balance, tenant }) => ({
-      tenant,
-      ready: ready.get(tenant) ?? 0,
-      balanceMs: balance
-    }))
+    tenants: Array.from(
+      state.accounts.values(),
+      ({ balance, tenant }) => ({ tenant, ready: ready.get(tenant) ?? 0, balanceMs: balance })
+    )
   }
 }

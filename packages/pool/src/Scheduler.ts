@@ -235,7 +235,7 @@ export const make = Effect.fnUntraced(function*(
   const dispatch = Effect.gen(function*() {
     notice(Breakers.step(fleet.breakers, { _tag: "Tick" }, now()))
     // A fleet at rest is woken by every sign of life.
-    if (ready.jobs.size === 0 && (prefetch === "off" || sentAhead().length === 0)) {
+    if (ReadySet.size(ready) === 0 && (prefetch === "off" || sentAhead().length === 0)) {
       return Breakers.earliest(fleet.breakers)
     }
     const warm = yield* fill()

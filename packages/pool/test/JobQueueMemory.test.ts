@@ -206,6 +206,34 @@ describe("JobQueueMemory", () => {
       yield* Fiber.join(fiber)
     }))
 
+  it.effect("tells a reader that waits in one batch what changes together", () =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      const reader = yield* Effect.forkChild(
+        Stream.runCollect(Stream.take(Stream.map(queue.heads, ({ length }) => length), 2)),
+        { startImmediately: true }
+      )
+      for (let i = 0; i < 3; i++) yield* queue.offer(offerOf(i))
+      yield* TestClock.adjust("1 second")
+      for (let i = 3; i < 5; i++) yield* queue.offer(offerOf(i))
+      assert.deepStrictEqual(yield* Fiber.join(reader), [3, 2])
+    }).pipe(Effect.provide(JobQueueMemory.layerMemory)))
+
+  it.effect("gives every claim that runs out back, and no other", () =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      const claims = []
+      for (let i = 0; i < 9; i++) {
+        yield* queue.offer(offerOf(i))
+        claims.push(Option.getOrThrow(yield* queue.claim(headOf(i).id, i % 3 === 0 ? "1 second" : "1 hour")))
+      }
+      for (const { head, token } of claims.slice(4, 6)) yield* queue.settle(head.id, token, succeeded(head.id))
+      yield* TestClock.adjust("2 seconds")
+      const waiting = yield* queue.list({ states: ["waiting"] })
+      assert.deepStrictEqual(waiting.map(({ head }) => head.sequence), [0, 3, 6])
+      assert.deepInclude(yield* queue.stats, { waiting: 3, claimed: 4, ended: 2 })
+    }).pipe(Effect.provide(JobQueueMemory.layerMemory)))
+
   it.effect("gives the first 10,000 jobs to a new reader in batches", () =>
     Effect.gen(function*() {
       const queue = yield* JobQueue

@@ -159,6 +159,56 @@ describe("ReadySet", () => {
     assert.deepStrictEqual(sequences(drain(state)), [0, 2, 3, 4])
   })
 
+  it("takes a job back into the middle of its bucket, once", () => {
+    const heads = Array.from({ length: 5 }, (_, i) => headOf(i))
+    for (const back of [headOf(2), headOf(2, { cost: 7 }), heads[2]]) {
+      const state = setOf(heads)
+      const [, , middle] = heads
+      if (middle === undefined || back === undefined) return assert.fail("there is no middle")
+      assert.isTrue(ReadySet.claimed(state, middle))
+      assert.isFalse(ReadySet.claimed(state, middle))
+      ReadySet.step(state, [ready(back)], 0)
+      const { candidates } = ReadySet.take(state, { now: 0 })
+      assert.deepStrictEqual(sequences(candidates), [0, 1, 2, 3, 4])
+      assert.strictEqual(candidates[2], back)
+      assert.deepStrictEqual(sequences(drain(state)), [0, 1, 2, 3, 4])
+    }
+  })
+
+  it("does not offer a job early that was claimed out of the middle and comes back later", () => {
+    const heads = Array.from({ length: 4 }, (_, i) => headOf(i))
+    const state = setOf(heads)
+    const [, , middle] = heads
+    if (middle === undefined) return assert.fail("there is no middle")
+    ReadySet.claimed(state, middle)
+    ReadySet.step(state, [{ _tag: "Ready", head: middle, inMs: 100 }], 0)
+    assert.deepStrictEqual(sequences(ReadySet.take(state, { now: 99 }).candidates), [0, 1, 3])
+    assert.deepStrictEqual(sequences(ReadySet.take(state, { now: 100 }).candidates), [0, 1, 2, 3])
+  })
+
+  it("takes out the job that stands there now, by the head it had when it was offered", () => {
+    const offered = headOf(0)
+    const state = setOf([offered])
+    ReadySet.step(state, [ready(headOf(0, { tenant: "other", cost: 100_000 }))], 0)
+    assert.isTrue(ReadySet.claimed(state, offered))
+    assert.strictEqual(ReadySet.size(state), 0)
+    assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [{ tenant: "other", ready: 0, balanceMs: -40_000 }])
+  })
+
+  it("forgets claimed jobs, whether the queue calls them gone or not", () => {
+    const heads = Array.from({ length: 10_000 }, (_, i) => headOf(i))
+    const state = setOf(heads)
+    heads.forEach((head, i) => {
+      ReadySet.claimed(state, head)
+      if (i % 2 === 0) ReadySet.step(state, [gone(head)], 0)
+    })
+    assert.strictEqual(ReadySet.size(state), 0)
+    assert.isAtMost(state.jobs.size, 4_096)
+    ReadySet.step(state, heads.map(gone), 0)
+    assert.strictEqual(state.jobs.size, 0)
+    assert.strictEqual(state.taken.size, 0)
+  })
+
   it("knows the demand for each key", () => {
     const state = setOf([headOf(0), headOf(1), headOf(2, { affinity: "a1:b" })])
     assert.deepStrictEqual((["a1:a", "a1:b", "a1:c"] as const).map((key) => ReadySet.demandOf(state, key)), [2, 1, 0])
@@ -172,6 +222,7 @@ describe("ReadySet", () => {
       fc.property(anything, ([picks, heads]) => {
         const state = ReadySet.init({ tenants: 3, candidates: 16 })
         const inside = new Map<string, JobHead>()
+        const away: Array<JobHead> = []
         let now = 0
         heads.forEach((head, i) => {
           const pick = picks[i] ?? 0
@@ -193,8 +244,16 @@ describe("ReadySet", () => {
             if (chosen !== undefined) {
               ReadySet.claimed(state, chosen)
               inside.delete(chosen.id)
+              away.push(chosen)
+              if (pick % 2 === 0) ReadySet.step(state, [gone(chosen)], now)
             }
           }
+          const back = pick % 5 === 0 ? away.pop() : undefined
+          if (back !== undefined) {
+            ReadySet.step(state, [ready(back, now)], now)
+            inside.set(back.id, back)
+          }
+          assert.strictEqual(ReadySet.size(state), inside.size)
           now += pick % 100
         })
         const rest = drain(state, 1e9)

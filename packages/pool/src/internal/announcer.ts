@@ -30,12 +30,15 @@ const take = (reader: Reader, now: number): ReadonlyArray<HeadChange> => {
     }
     return heads.map((head) => toReady(head, now))
   }
+  const { changed } = reader
   const changes: Array<HeadChange> = []
-  for (const [id, head] of reader.changed) {
+  const isAll = changed.size <= batch
+  for (const [id, head] of changed) {
     if (changes.length >= batch) break
     changes.push(head === undefined ? { _tag: "Gone", id } : toReady(head, now))
-    reader.changed.delete(id)
+    if (!isAll) changed.delete(id)
   }
+  if (isAll) changed.clear()
   return changes
 }
 

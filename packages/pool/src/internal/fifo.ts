@@ -54,6 +54,14 @@ export const push = (fifo: Fifo, head: JobHead, now: number): void => {
     fifo.since.push(now)
     return
   }
+  const hole = lowerBound(fifo.heads, head.sequence)
+  if (hole > fifo.start && fifo.heads[hole]?.sequence === head.sequence) {
+    // It was taken out of the middle: left beside its hole, it would stand here twice.
+    fifo.heads[hole] = head
+    fifo.since[hole] = now
+    fifo.holes--
+    return
+  }
   if (fifo.early === undefined) {
     fifo.early = [head]
     fifo.earlySince = [now]

@@ -1,4 +1,3 @@
-import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
 import type { Json } from "@effect-comfyui/workflow/Json"
 import type { JobHead } from "../JobHead.ts"
@@ -12,6 +11,8 @@ interface Held {
   attempt: number
   expiresAt: number
   cancelRequested: boolean
+  /** Its place among those that are claimed; -1: none. */
+  place: number
   ledger: Json
   ending: JobEnding | null
   endedAt: number | null
@@ -35,6 +36,7 @@ export const held = (entry: Entry): Held =>
     attempt: 0,
     expiresAt: 0,
     cancelRequested: false,
+    place: -1,
     ledger: null,
     ending: null,
     endedAt: null
@@ -49,13 +51,31 @@ export const holds = (entry: Entry | undefined, token: number, at: number): entr
 export const hasEnded = (state: JobState): boolean =>
   state === "succeeded" || state === "failed" || state === "cancelled" || state === "dead"
 
-/** Those whose claim has run out, of the jobs that are held. */
-export const expired = (held: ReadonlyMap<JobId, Entry>, at: number): ReadonlyArray<Entry> =>
-  [...held.values()].filter((entry) => (entry.held?.expiresAt ?? 0) <= at)
+/** The jobs that are claimed, in no order: no map, whose tables a busy queue would make anew all the time. */
+export type Claimed = Array<Entry>
+
+export const hold = (claimed: Claimed, entry: Entry): void => {
+  const of = held(entry)
+  if (of.place < 0) of.place = claimed.push(entry) - 1
+}
+
+export const letGo = (claimed: Claimed, entry: Entry): void => {
+  const of = held(entry)
+  const last = of.place < 0 ? undefined : claimed.pop()
+  if (last !== undefined && last !== entry) {
+    claimed[of.place] = last
+    held(last).place = of.place
+  }
+  of.place = -1
+}
+
+/** Those whose claim has run out. */
+export const expired = (claimed: Claimed, at: number): ReadonlyArray<Entry> =>
+  claimed.filter((entry) => (entry.held?.expiresAt ?? 0) <= at)
 
 /** When the next claim runs out; infinity without one. */
-export const earliest = (held: ReadonlyMap<JobId, Entry>): number => {
+export const earliest = (claimed: Claimed): number => {
   let at = Number.POSITIVE_INFINITY
-  for (const entry of held.values()) at = Math.min(at, entry.held?.expiresAt ?? at)
+  for (const entry of claimed) at = Math.min(at, entry.held?.expiresAt ?? at)
   return at
 }

@@ -15,7 +15,8 @@ export interface Recent<K, V> {
   readonly lasts: (value: V) => boolean
   readonly dropped: (key: K) => void
   readonly items: Map<K, Item<K, V>>
-  order: Array<Item<K, V>>
+  /** What has gone from the front leaves nothing behind: dead items would keep others alive. */
+  order: Array<Item<K, V> | undefined>
   oldest: number
 }
 
@@ -29,12 +30,14 @@ const compactAt = 1_000
 
 const sweep = <K, V>(recent: Recent<K, V>, now: number): void => {
   const { ageMs, cap, items, lasts } = recent
-  for (let next = recent.order[recent.oldest]; next !== undefined; next = recent.order[++recent.oldest]) {
-    // It was taken out since, or came in anew.
-    if (items.get(next.key) !== next) continue
-    if (items.size <= cap && (now - next.at < ageMs || lasts(next.value))) break
-    items.delete(next.key)
-    recent.dropped(next.key)
+  for (let next = recent.order[recent.oldest]; next !== undefined; next = recent.order[recent.oldest]) {
+    // Else it was taken out since, or came in anew.
+    if (items.get(next.key) === next) {
+      if (items.size <= cap && (now - next.at < ageMs || lasts(next.value))) break
+      items.delete(next.key)
+      recent.dropped(next.key)
+    }
+    recent.order[recent.oldest++] = undefined
   }
   if (recent.oldest > compactAt && recent.oldest * 2 > recent.order.length) {
     recent.order = recent.order.slice(recent.oldest)
