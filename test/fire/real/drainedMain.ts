@@ -19,6 +19,9 @@ import process from "node:process"
 
 const [count = "8", ...urls] = process.argv.slice(2)
 
+/** What was claimed in the moment before is told by a fiber of its own, which may come to its turn a moment later. */
+const tellingMs = 50
+
 /** A scope that outlives the pool. */
 class Listeners extends Context.Service<Listeners, { readonly listeners: Scope.Scope }>()("fire/Listeners") {
   static readonly layer = Layer.effect(Listeners, Effect.map(Effect.scope, (listeners) => ({ listeners })))
@@ -33,14 +36,14 @@ const pool = Pool.layer({
 
 const program = Effect.gen(function*() {
   let lastAt = 0
-  let isDraining = false
+  let drainsFrom = Number.POSITIVE_INFINITY
   const { drain, submit } = yield* Pool.Pool
   const { listeners } = yield* Listeners
   // The scope of this program closes before the pool's, in which the attempts live.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function*() {
-      isDraining = true
       yield* Console.log("draining")
+      drainsFrom = yield* Clock.currentTimeMillis
       const done = yield* drain("10 seconds")
       const now = yield* Clock.currentTimeMillis
       yield* Console.log(done ? `late ${lastAt === 0 ? 0 : now - lastAt}` : "not drained")
@@ -50,8 +53,9 @@ const program = Effect.gen(function*() {
     const job = yield* submit(Workflows.counting({ steps: 5 + index, stepMs: 100 }))
     const heard = Stream.runForEach(job.events(), (event) =>
       Effect.gen(function*() {
+        if (event._tag === "Placed" && event.at > drainsFrom + tellingMs) yield* Console.log("claimed")
         if (!isJobEnding(event)) return
-        if (isDraining && event._tag === "JobSucceeded") lastAt = yield* Clock.currentTimeMillis
+        if (event.at > drainsFrom && event._tag === "JobSucceeded") lastAt = yield* Clock.currentTimeMillis
         yield* Console.log(event._tag)
       }))
     yield* Scope.provide(Effect.forkScoped(heard, { startImmediately: true }), listeners)
