@@ -160,11 +160,25 @@ const refreshEarliest = (state: State): void => {
   }
 }
 
-/** How many servers are out by counting: all jobs of them, or those of this key. */
-const ejected = (state: State, key: AffinityKey | null): number => {
-  let found = 0
-  for (const circuit of state.blocked.values()) if (circuit.statistical && circuit.key === key) found++
-  return found
+/**
+ * How many servers would be out by counting with this circuit: those that are out as a whole and, of one key, those that
+ * are out for it; a server that goes out as a whole does so for every key.
+ */
+const ejected = (state: State, { key, server }: Circuit): number => {
+  const whole = new Set([server])
+  const ofKeys = new Map<AffinityKey, Set<BackendId>>()
+  for (const circuit of state.blocked.values()) {
+    if (!circuit.statistical) continue
+    if (circuit.key === null) whole.add(circuit.server)
+    else if (key === null || circuit.key === key) {
+      const servers = ofKeys.get(circuit.key)
+      if (servers === undefined) ofKeys.set(circuit.key, new Set([circuit.server]))
+      else servers.add(circuit.server)
+    }
+  }
+  let most = whole.size
+  for (const servers of ofKeys.values()) most = Math.max(most, whole.union(servers).size)
+  return most
 }
 
 const open = (
@@ -176,7 +190,7 @@ const open = (
   out: Array<Notice>
 ): void => {
   const { ejectShare, factor, openCap } = state.options
-  if (!proven && circuit.state !== "half-open" && ejected(state, circuit.key) + 1 > ejectShare * state.servers) return
+  if (!proven && circuit.state !== "half-open" && ejected(state, circuit) > ejectShare * state.servers) return
   const grown = circuit.openedFor > 0 && now - circuit.closedAt < circuit.openedFor
   const again = circuit.state !== "closed" || grown
   circuit.openedFor = again ? Math.min(circuit.openedFor * factor, openCap) : Math.min(state.options.open, openCap)

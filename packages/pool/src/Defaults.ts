@@ -27,6 +27,20 @@ export const queue = {
   lease: seconds(30)
 } as const
 
+/** The queue in a SQLite database. */
+export const sqlite = {
+  /** How often changes of other processes are looked for. */
+  poll: Duration.millis(500),
+  /** How long a statement waits for another process's lock. */
+  busyTimeout: seconds(5),
+  /** Prepared statements kept. */
+  statements: 128,
+  /** Writes that share one commit. */
+  group: 256,
+  /** How often what ended too long ago is looked for. */
+  trim: minutes(1)
+} as const
+
 /** Which waiting jobs are offered to the router, and in which order. */
 export const readySet = {
   /** Candidates per offer. */
@@ -77,6 +91,8 @@ export const failover = {
   /** Delay before another attempt: doubled each time, with full jitter, up to the cap. */
   delay: seconds(1),
   delayCap: minutes(1),
+  /** A server that asks to be left alone for longer is asked again after this. */
+  restCap: minutes(10),
   /** Repeated executions per job of the last `budgetWindow`, in the whole fleet, plus a fixed few. */
   budgetShare: 0.1,
   budgetFixed: 5,

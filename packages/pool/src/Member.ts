@@ -27,6 +27,8 @@ export interface Held {
   since: number
   /** What it is expected to take, so that others know when the server is free. */
   readonly expectedMs: number
+  /** The server took it, or it began. */
+  accepted: boolean
   /** It waits in the server's queue behind another run of ours. */
   isNext: boolean
   fenced: boolean
@@ -178,6 +180,7 @@ export const reported = (
     case "Restarted":
       member.epoch = event.epoch
       member.missing.clear()
+      member.restsUntil = Number.NEGATIVE_INFINITY
       member.load = { running: 0, waiting: 0, foreign: 0 }
       return [[{ _tag: "ServerRestarted", epoch: event.epoch }], true]
     case "Load": {

@@ -30,7 +30,7 @@ export interface Shape {
   ) => Effect.Effect<boolean>
   readonly pause: (id: BackendId) => Effect.Effect<void>
   readonly resume: (id: BackendId) => Effect.Effect<void>
-  /** Closes its breakers, or those of all. */
+  /** Closes its breakers and ends its pause, or those of all. */
   readonly unblock: (id?: BackendId) => Effect.Effect<void>
   readonly get: Effect.Effect<ReadonlyArray<Member.View>>
   /** The servers now, and whenever something changed; the latest wins. */
@@ -146,6 +146,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     unblock: (id) =>
       Effect.sync(() => {
         notice(Breakers.step(fleet.breakers, { _tag: "Reset", server: id ?? null, key: null }, now()))
+        for (const member of fleet.members.values()) {
+          if (id === undefined || member.facts.id === id) member.restsUntil = Number.NEGATIVE_INFINITY
+        }
         wake()
       }),
     update: (id, { tags, vramBytes, weight }) =>

@@ -7,7 +7,9 @@ import type { Ending, Executions } from "@effect-comfyui/execution/ExecutionEven
 import type { JobError } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import * as Duration from "effect/Duration"
 import * as Breakers from "./Breakers.ts"
+import * as Defaults from "./Defaults.ts"
 import * as Failover from "./Failover.ts"
 import type { Fleet } from "./Fleet.ts"
 import type * as Job from "./Job.ts"
@@ -108,6 +110,8 @@ const succeeded = (
 const verdictWord = (verdict: Failover.Verdict) =>
   verdict._tag === "Retry" ? verdict.on : verdict._tag === "GiveUp" ? "give-up" as const : "dead-letter" as const
 
+const restCapMs = Duration.toMillis(Defaults.failover.restCap)
+
 /** It needs a larger card, and there is none. */
 const isBeyond = (fleet: Fleet, verdict: Failover.Verdict, { entry, member }: Ended, now: number): boolean =>
   verdict._tag === "Retry" && verdict.largerThan !== null && !hasLarger(fleet, entry.kind.need, member, now)
@@ -169,7 +173,7 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
       const delayMs = Math.ceil(Math.max(verdict.delayMs, wait))
       if (reason._tag === "RateLimited") {
         // The server is left alone, not the job: others may take it at once.
-        member.restsUntil = Math.max(member.restsUntil, now + delayMs)
+        member.restsUntil = Math.max(member.restsUntil, now + Math.min(delayMs, restCapMs))
         return { told, notices, follows: { _tag: "Release", delayMs: 0, ledger } }
       }
       if (now + delayMs >= entry.deadlineAt) {

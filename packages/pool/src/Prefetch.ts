@@ -29,7 +29,8 @@ export const defaults: Options = {
 /** The one run of ours that a second may follow: nothing else is there, of ours or of others. */
 export const running = (member: Member): Held | undefined => {
   if (member.runs.size !== 1 || member.load.foreign > 0 || !member.connected || !Fleet.isUp(member)) return undefined
-  for (const held of member.runs.values()) return held.fenced || held.isNext ? undefined : held
+  // Behind a run that the server never took the next one would not wait.
+  for (const held of member.runs.values()) return held.fenced || held.isNext || !held.accepted ? undefined : held
   return undefined
 }
 

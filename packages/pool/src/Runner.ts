@@ -261,6 +261,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       onEvents: (events) => {
         member.aliveAt = now()
         show(one, events)
+        seen(one)
         tellJob(entry, events.map((event) => ({ _tag: "Attempt", number: record.number, event })))
       },
       onCancelStuck: () => tellServer(member, [{ _tag: "CancelStuck", jobId: entry.id }])
@@ -307,6 +308,18 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     yield* Effect.ignore(settle(one, meaning.follows))
     wake()
   })
+
+  /** What the run has shown counts for its place on the server: one that has begun waits behind nobody. */
+  const seen = ({ member, runId, shown }: Active) => {
+    const held = member.runs.get(runId)
+    if (held === undefined) return
+    const begun = shown.began || shown.startedAt !== undefined
+    held.accepted ||= shown.accepted || begun
+    if (held.isNext && begun) {
+      held.isNext = false
+      held.since = now()
+    }
+  }
 
   /** The run has left the server; one that waited behind it runs now, unless the server is gone. */
   const vacate = (member: Member.Member, runId: RunId, died = false) => {

@@ -90,6 +90,7 @@ export const make = Effect.fnUntraced(function*(
       key: head.affinity,
       since: at,
       expectedMs,
+      accepted: false,
       isNext,
       fenced: false
     })

@@ -40,6 +40,18 @@ const contents = ["c1:x", "c1:y", "c1:z"]
 const threeFailures = contents.map((content, i) => [i, failed({ content })] as const)
 
 describe("Breakers", () => {
+  it("do not, by counting, leave a workflow without a server: one is out for it, another may not go out for all", () => {
+    const state = fleet(2)
+    play(state, ...threeFailures)
+    const fast = Array.from(
+      { length: 6 },
+      (_, i) => [10 + i, failed({ server: two, key: "a1:b", content: `c1:${i}`, ranMs: 10 })] as const
+    )
+    assert.isFalse(play(state, ...fast).some((told) => told.startsWith("blocked all")))
+    assert.strictEqual(Breakers.permit(state, one, key, 20), "blocked")
+    assert.strictEqual(Breakers.permit(state, two, key, 20), "allowed")
+  })
+
   it("opens a workflow on a server after three failures of two contents, and nothing else", () => {
     const state = fleet(4)
     assert.deepStrictEqual(play(state, ...threeFailures), [`blocked a1:a until ${5 * minute + 2}`])

@@ -122,4 +122,17 @@ describe("a job", () => {
       const last = events.at(-1)
       assert.deepStrictEqual(last?._tag === "JobSucceeded" && last.executions, { atLeast: 1, atMost: 1 })
     }).pipe(Effect.provide(layerFleet(1))))
+
+  it.effect("comes back to a server that asked for a year, after minutes or its restart", () =>
+    Effect.gen(function*() {
+      const pool = yield* known
+      const server = yield* ComfyTest.serverOf("gpu-1")
+      const year = Fault.respond(Fault.tooManyRequests(31_536_000))
+      const asked = yield* server.inject(Fault.on(Fault.request("POST", "/prompt"), year))
+      const job = yield* pool.submit(Workflows.picture())
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual((yield* job.status)._tag, "Queued")
+      yield* asked.heal
+      assert.strictEqual(told(yield* all(job)).at(-1), "JobSucceeded")
+    }).pipe(Effect.provide(layerFleet(1))))
 })
