@@ -58,27 +58,19 @@ const drained: Strike = ({ note, pool, victim, victimId }) =>
 const drainedAt = (seen: Observation): number =>
   seen.serverEvents.find(({ _tag }) => _tag === "ServerDraining")?.at ?? Number.POSITIVE_INFINITY
 
-/**
- * That no execution is wasted is not demanded here: what is sent ahead behind a run that its server never took begins at
- * once, and is taken back for an idle server all the same. It is declared, and is one report.
- */
-const takenBack = { repeats: true } as const
-
 export const processes: ReadonlyArray<FleetRow> = [
   {
     row: 5,
     name: "a process dies after it took the prompt, before its answer",
     shape: succeeding,
     strike: supervised(() => [Fault.on(post, Fault.killAfter, { times: 1 })]),
-    permits: takenBack,
     also: twice
   },
   {
     row: 5,
     name: "a process dies before it takes the prompt",
     shape: succeeding,
-    strike: supervised(() => [Fault.on(post, Fault.killBefore, { times: 1 })]),
-    permits: takenBack
+    strike: supervised(() => [Fault.on(post, Fault.killBefore, { times: 1 })])
   },
   {
     row: 5,
