@@ -20,8 +20,12 @@ const intern = (list: ReadonlyArray<string>): ReadonlyArray<string> => {
 const remember = <A extends object>(known: Map<string, WeakRef<A>>, key: string, value: A): void => {
   known.delete(key)
   known.set(key, new WeakRef(value))
+  keepNewest(known, maxShared)
+}
+
+const keepNewest = (known: Map<string, unknown>, atMost: number): void => {
   for (const oldest of known.keys()) {
-    if (known.size <= maxShared) break
+    if (known.size <= atMost) break
     known.delete(oldest)
   }
 }
@@ -81,10 +85,7 @@ const read = (text: string): ClassFacts | DecodeProblem => {
     files: NodeInputs.fileLists(node.success).map(({ name, options }) => ({ name, options: intern(options) }))
   }
   classes.set(key, facts)
-  for (const oldest of classes.keys()) {
-    if (classes.size <= maxClasses) break
-    classes.delete(oldest)
-  }
+  keepNewest(classes, maxClasses)
   return facts
 }
 

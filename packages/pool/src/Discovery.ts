@@ -38,7 +38,8 @@ export class DiscoveryError extends Schema.TaggedError<DiscoveryError>()("Discov
 /** A set of servers, each time the whole of it. */
 export type Sets<A = Found, R = never> = Stream.Stream<ReadonlyArray<A>, never, R>
 
-const failure = (source: string) => (error: unknown): DiscoveryError =>
+/** Whatever a source threw, as its failure. */
+export const failure = (source: string) => (error: unknown): DiscoveryError =>
   new DiscoveryError({ source, cause: error instanceof Error ? error.message : String(error) })
 
 /** Host and port, or the text itself where it is no address. */
@@ -53,10 +54,15 @@ export const nameOf = ({ id, url }: Found): BackendId => {
 export const polled = <R>(
   read: Effect.Effect<ReadonlyArray<Found>, DiscoveryError, R>,
   every: Duration.Input = "30 seconds"
-): Sets<Found, R> =>
-  Stream.fromEffectSchedule(kept(read), Schedule.spaced(every)).pipe(
+): Sets<Found, R> => news(asked(read, every))
+
+const asked = <R>(read: Effect.Effect<ReadonlyArray<Found>, DiscoveryError, R>, every: Duration.Input) =>
+  Stream.fromEffectSchedule(kept(read), Schedule.spaced(every))
+
+/** Without answers that failed; the same set again says nothing. */
+const news = <R>(answers: Stream.Stream<ReadonlyArray<Found> | undefined, never, R>): Sets<Found, R> =>
+  answers.pipe(
     Stream.filter((set) => set !== undefined),
-    // The same set again says nothing.
     Stream.changesWith((a, b) => JSON.stringify(a) === JSON.stringify(b))
   )
 
@@ -83,10 +89,7 @@ export const file = (path: string, every: Duration.Input = "30 seconds"): Sets<F
     Stream.debounce("200 millis"),
     Stream.mapEffect(() => kept(read))
   )
-  return Stream.merge(polled(read, every), touched).pipe(
-    Stream.filter((set) => set !== undefined),
-    Stream.changesWith((a, b) => JSON.stringify(a) === JSON.stringify(b))
-  )
+  return news(Stream.merge(asked(read, every), touched))
 }
 
 /** Addresses in a configuration value, divided by commas: one set, once. */

@@ -1,7 +1,7 @@
 /** Finding servers by the DNS of the machine. */
 import * as Effect from "effect/Effect"
 import { Resolver } from "node:dns/promises"
-import { DiscoveryError, type SrvRecord } from "./Discovery.ts"
+import { type DiscoveryError, failure, type SrvRecord } from "./Discovery.ts"
 
 /** Looks a service up, such as `_comfyui._tcp.example.org`; with `nameservers` (`host:port`) at these. */
 export const resolveSrv =
@@ -13,8 +13,7 @@ export const resolveSrv =
       return Effect.onInterrupt(
         Effect.tryPromise({
           try: () => resolver.resolveSrv(service),
-          catch: (error) =>
-            new DiscoveryError({ source: service, cause: error instanceof Error ? error.message : String(error) })
+          catch: failure(service)
         }),
         () => Effect.sync(() => resolver.cancel())
       )

@@ -8,10 +8,11 @@ import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
+import { latest } from "./internal/latest.ts"
 import * as Member from "./Member.ts"
 import * as Servers from "./Servers.ts"
 
@@ -63,15 +64,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const { fleet, notice, wake } = options
   const clock = yield* Clock.Clock
   const scope = yield* Effect.scope
-  const versions = yield* PubSub.sliding<number>(1)
+  const changed = yield* PubSub.sliding<void>(1)
   const scopes = new Map<BackendId, Scope.Closeable>()
-  let version = 0
   const now = () => readTime(clock).now
 
   const tell: Servers.Watcher["tell"] = (server, told) => {
     if (told.length === 0) return
     options.tell(server, told)
-    PubSub.publishUnsafe(versions, ++version)
+    PubSub.publishUnsafe(changed, undefined)
   }
   const reading = yield* Semaphore.make(Defaults.health.reading)
   const watcher: Servers.Watcher = { ...options, tell, reading }
@@ -126,7 +126,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       return true
     })
 
-  const views = () => [...fleet.members.values()].map((member) => Member.view(member, Defaults.health.misses))
+  const get = Effect.sync(() =>
+    [...fleet.members.values()].map((member) => Member.view(member, Defaults.health.misses))
+  )
 
   return {
     add,
@@ -167,12 +169,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         }),
         () => fleet.members.has(id)
       ),
-    get: Effect.sync(views),
-    changes: Stream.unwrap(
-      Effect.map(
-        PubSub.subscribe(versions),
-        (later) => Stream.map(Stream.concat(Stream.succeed(version), Stream.fromSubscription(later)), views)
-      )
-    )
+    get,
+    changes: latest(get, changed)
   }
 })

@@ -26,6 +26,7 @@ import * as Breakers from "./Breakers.ts"
 import * as Discovery from "./Discovery.ts"
 import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
+import { latest } from "./internal/latest.ts"
 import * as Job from "./Job.ts"
 import type { JobOptions } from "./JobOptions.ts"
 import { JobQueue } from "./JobQueue.ts"
@@ -367,13 +368,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     snapshot,
     state: {
       get: snapshot,
-      changes: Stream.unwrap(
-        Effect.map(PubSub.subscribe(hub), (later) =>
-          Stream.concat(
-            Stream.fromEffect(snapshot),
-            Stream.mapArrayEffect(Stream.fromSubscription(later), () => Effect.map(snapshot, (now) => [now] as const))
-          ))
-      )
+      changes: latest(snapshot, hub)
     },
     servers,
     drain: (timeout) =>

@@ -45,8 +45,8 @@ export const ripeAt = (
   options: Options,
   now: number
 ): number | undefined => {
-  const { samples, source, warmMs } = Estimates.estimate(estimates, member.facts.id, held.key)
-  if (samples === 0 || (source !== "pair" && source !== "key") || warmMs >= options.lastsLess) return undefined
+  const { samples, warmMs } = Estimates.estimate(estimates, member.facts.id, held.key)
+  if (samples === 0 || warmMs >= options.lastsLess) return undefined
   const endsAt = held.since + held.expectedMs
   return now > endsAt + options.endsWithin ? undefined : endsAt - options.endsWithin
 }

@@ -315,21 +315,20 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     if (held === undefined) return
     const begun = shown.began || shown.startedAt !== undefined
     held.accepted ||= shown.accepted || begun
-    if (held.isNext && begun) {
-      held.isNext = false
-      held.since = now()
-    }
+    if (begun) promote(held)
+  }
+
+  const promote = (held: Member.Held) => {
+    if (!held.isNext) return
+    held.isNext = false
+    held.since = now()
   }
 
   /** The run has left the server; one that waited behind it runs now, unless the server is gone. */
   const vacate = (member: Member.Member, runId: RunId, died = false) => {
     member.runs.delete(runId)
     if (died) return
-    for (const held of member.runs.values()) {
-      if (!held.isNext) continue
-      held.isNext = false
-      held.since = now()
-    }
+    for (const held of member.runs.values()) promote(held)
   }
 
   /** A server whose run was given up stays taken until that run has ended. */

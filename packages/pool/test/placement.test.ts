@@ -151,25 +151,19 @@ describe("what a server lacks", () => {
 })
 
 describe("sharing", () => {
+  const besideOthers = Effect.fnUntraced(function*(whileTheyWork: "Queued" | "Running") {
+    const pool = yield* known
+    yield* foreign(1, Workflows.slow({ seconds: 300 }))
+    yield* TestClock.adjust("2 seconds")
+    const job = yield* pool.submit(Workflows.picture())
+    yield* TestClock.adjust("100 seconds")
+    assert.strictEqual((yield* job.status)._tag, whileTheyWork)
+    assert.strictEqual(told(yield* all(job)).at(-1), "JobSucceeded")
+  })
+
   it.effect("politely: nothing is placed where others are at work, and everything when they are done", () =>
-    Effect.gen(function*() {
-      const pool = yield* known
-      yield* foreign(1, Workflows.slow({ seconds: 300 }))
-      yield* TestClock.adjust("2 seconds")
-      const job = yield* pool.submit(Workflows.picture())
-      yield* TestClock.adjust("100 seconds")
-      assert.strictEqual((yield* job.status)._tag, "Queued")
-      assert.strictEqual(told(yield* all(job)).at(-1), "JobSucceeded")
-    }).pipe(fleet(1)))
+    besideOthers("Queued").pipe(fleet(1)))
 
   it.effect("greedily: into its queue, behind theirs", () =>
-    Effect.gen(function*() {
-      const pool = yield* known
-      yield* foreign(1, Workflows.slow({ seconds: 300 }))
-      yield* TestClock.adjust("2 seconds")
-      const job = yield* pool.submit(Workflows.picture())
-      yield* TestClock.adjust("100 seconds")
-      assert.strictEqual((yield* job.status)._tag, "Running")
-      assert.strictEqual(told(yield* all(job)).at(-1), "JobSucceeded")
-    }).pipe(fleet(1, { pool: { sharing: "greedy" } })))
+    besideOthers("Running").pipe(fleet(1, { pool: { sharing: "greedy" } })))
 })

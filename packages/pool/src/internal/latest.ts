@@ -1,0 +1,17 @@
+/** Something now, and whenever it has changed. */
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+
+/**
+ * `get` now, and again after every batch of `news`: of what piled up meanwhile the latest is enough. It listens before it
+ * looks, so that nothing falls between.
+ */
+export const latest = <A, N>(get: Effect.Effect<A>, news: PubSub.PubSub<N>): Stream.Stream<A> =>
+  Stream.unwrap(
+    Effect.map(PubSub.subscribe(news), (later) =>
+      Stream.concat(
+        Stream.fromEffect(get),
+        Stream.mapArrayEffect(Stream.fromSubscription(later), () => Effect.map(get, (now) => [now] as const))
+      ))
+  )
