@@ -1,5 +1,6 @@
 /** What a soak counts, and the table that it prints. */
 import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
+import * as Rows from "./Rows.ts"
 
 /** Counted in place, by all servers together. */
 export interface Tally {
@@ -76,16 +77,14 @@ export const isFine = ({ tally }: Report): boolean =>
 
 const mb = (bytes: number): string => (bytes / 1e6).toFixed(1)
 
-const row = (name: string, value: number | string): string => `${name.padEnd(34)}${String(value).padStart(10)}`
+const row = Rows.row(34)
 
 /** The table, line by line. */
 export const lines = ({ heapEarly, heapEnd, seconds, seed, tally }: Report): ReadonlyArray<string> => [
   row("seed", seed),
   row("seconds", Math.round(seconds)),
   row("runs", tally.runs),
-  ...[...tally.endings].toSorted(([one], [other]) => one < other ? -1 : 1).map(([name, times]) =>
-    row(`  ${name}`, times)
-  ),
+  ...Rows.counted(tally.endings, row),
   row("executions of nodes, known", tally.executions),
   row("runs that nobody can know of", tally.unknowable),
   row("lost", tally.lost),

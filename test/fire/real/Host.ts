@@ -3,6 +3,7 @@ import type { FakeComfy, FakeServer, Fault } from "@effect-comfyui/testing"
 import { type FakeProcess, spawnFake, type SpawnOptions } from "@effect-comfyui/testing/SpawnFakeNode"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { performance } from "node:perf_hooks"
 
 /** A hold on a process that may be killed and started again. */
 export interface Host {
@@ -87,3 +88,20 @@ export const make: (options?: SpawnOptions) => Effect.Effect<Host, never, Scope.
     }
   }
 )
+
+/** Waits until the ledger says so; a scenario whose jobs never come so far is over by then. */
+export const once = (host: Host, test: (ledger: FakeComfy.Ledger) => boolean): Effect.Effect<void> =>
+  Effect.asVoid(
+    Effect.timeoutOption(Effect.repeat(Effect.delay(host.ledger, "3 millis"), { until: test }), "1 second")
+  )
+
+/** Kills it, and starts it again after so many milliseconds. */
+export const killedAnd = (host: Host, ms: number): Effect.Effect<void> =>
+  host.kill.pipe(Effect.andThen(Effect.sleep(ms)), Effect.andThen(host.restart))
+
+/** Nothing of this thread goes on meanwhile: timers, sockets, answers. */
+export const standStill = (ms: number): Effect.Effect<void> =>
+  Effect.sync(() => {
+    const until = performance.now() + ms
+    while (performance.now() < until);
+  })

@@ -1,14 +1,12 @@
 /** Rows 5 to 7, 10, 12, 24 and 38 with a pool over processes of their own. */
-import type { FakeComfy } from "@effect-comfyui/testing"
 import { Fault } from "@effect-comfyui/testing"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { performance } from "node:perf_hooks"
 import type { Permits } from "../fleet/Judge.ts"
 import { long, share, succeeding } from "../fleet/Row.ts"
 import { drained } from "./drained.ts"
 import { onProcesses, type RealFleetRow } from "./FleetRow.ts"
-import type { Host } from "./Host.ts"
+import { killedAnd, once, standStill } from "./Host.ts"
 
 /** Who dies takes along what it did after it was last asked. */
 const died: Permits = {
@@ -19,22 +17,6 @@ const died: Permits = {
   leaves: true,
   forgotten: true
 }
-
-/** Waits until the ledger says so; a scenario whose jobs never come so far is over by then. */
-const once = (host: Host, test: (ledger: FakeComfy.Ledger) => boolean): Effect.Effect<void> =>
-  Effect.asVoid(
-    Effect.timeoutOption(Effect.repeat(Effect.delay(host.ledger, "3 millis"), { until: test }), "1 second")
-  )
-
-const killedAnd = (host: Host, ms: number): Effect.Effect<void> =>
-  host.kill.pipe(Effect.andThen(Effect.sleep(ms)), Effect.andThen(host.restart))
-
-/** Nothing of this thread goes on meanwhile: timers, sockets, answers. */
-const standStill = (ms: number): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const until = performance.now() + ms
-    while (performance.now() < until);
-  })
 
 const small = { servers: [2, 3], maxJobs: 6 } as const
 

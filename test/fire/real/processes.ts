@@ -1,34 +1,13 @@
 /** Rows 1, 5 to 7, 10, 12 and 24 on processes of their own: SIGKILL, SIGSTOP, a new process, a client that stands still. */
-import type { FakeComfy } from "@effect-comfyui/testing"
 import { Fault } from "@effect-comfyui/testing"
 import * as Effect from "effect/Effect"
-import { performance } from "node:perf_hooks"
 import type { Permits } from "../Judge.ts"
 import { gone, long, share, succeeding } from "../rows/Row.ts"
-import type { Host } from "./Host.ts"
+import { killedAnd, once, standStill } from "./Host.ts"
 import { inject, onProcess, type RealRow } from "./RealRow.ts"
 
 /** Who dies takes along what it did after it was last asked. */
 const died: Permits = { reasons: gone, unknowable: true }
-
-/** Waits until the ledger says so; a scenario whose jobs never come so far is over by then. */
-const once = (host: Host, test: (ledger: FakeComfy.Ledger) => boolean): Effect.Effect<void> =>
-  Effect.asVoid(
-    Effect.timeoutOption(
-      Effect.repeat(Effect.delay(host.ledger, "3 millis"), { until: test }),
-      "1 second"
-    )
-  )
-
-const killedAnd = (host: Host, ms: number): Effect.Effect<void> =>
-  host.kill.pipe(Effect.andThen(Effect.sleep(ms)), Effect.andThen(host.restart))
-
-/** Nothing of this thread goes on meanwhile: timers, sockets, answers. */
-const standStill = (ms: number): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const until = performance.now() + ms
-    while (performance.now() < until);
-  })
 
 export const processes: ReadonlyArray<RealRow> = [
   onProcess(

@@ -1,4 +1,5 @@
 /** The verdict of a night, as a table. */
+import * as Rows from "../Rows.ts"
 import { type Figures, quantile, type Wrong, wrongs } from "./Judge.ts"
 import type { Report } from "./Night.ts"
 
@@ -9,10 +10,7 @@ export const beyondLimit = 0.1
 export const isFine = ({ beyond, figures }: Report): boolean =>
   Object.values(figures.wrongs).every((found) => found.length === 0) && beyond <= beyondLimit
 
-const row = (name: string, value: number | string): string => `${name.padEnd(46)}${String(value).padStart(10)}`
-
-const counted = (counts: ReadonlyMap<string, number>): ReadonlyArray<string> =>
-  [...counts].toSorted(([one], [other]) => one < other ? -1 : 1).map(([name, times]) => row(`  ${name}`, times))
+const row = Rows.row(46)
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -39,9 +37,9 @@ export const lines = (report: Report): ReadonlyArray<string> => {
     row("servers", options.servers),
     row("virtual hours", (virtualSeconds / 3_600).toFixed(2)),
     row("jobs", report.jobs),
-    ...counted(figures.endings),
+    ...Rows.counted(figures.endings, row),
     row("attempts that did not complete", [...figures.attempts.values()].reduce((sum, times) => sum + times, 0)),
-    ...counted(figures.attempts),
+    ...Rows.counted(figures.attempts, row),
     row("executions that servers began", figures.executions),
     row("executions that jobs declared, at most", figures.declared),
     row("given up, though the server ran it to its end", figures.ranOn),
@@ -52,7 +50,7 @@ export const lines = (report: Report): ReadonlyArray<string> => {
     wait("videos", figures.waits.videos),
     ...wrongRows(figures.wrongs),
     row("requests", [...requests.values()].reduce((sum, times) => sum + times, 0)),
-    ...counted(requests),
+    ...Rows.counted(requests, row),
     row("beyond the runs' own, per server and second", beyond.toFixed(4)),
     row("faults", "struck"),
     ...[...faults].map(([name, { struck, tried }]) => `${row(`  ${name}`, struck)}  of ${tried}`),

@@ -18,6 +18,7 @@ import * as Stream from "effect/Stream"
 import nodeProcess from "node:process"
 import * as Host from "../../fire/real/Host.ts"
 import { type Job, kinds, workflowOf } from "../../fire/Scenario.ts"
+import * as Rows from "../Rows.ts"
 import { impatient } from "../Soak.ts"
 import * as Tally from "../Tally.ts"
 import * as Accounts from "./Accounts.ts"
@@ -219,16 +220,14 @@ export const run = (
 /** Whether nothing was lost, hangs, was told or ran twice unsaid, and no process is left. */
 export const isFine = ({ complaints, left }: Report): boolean => complaints.length === 0 && left === 0
 
-const row = (name: string, value: number | string): string => `${name.padEnd(40)}${String(value).padStart(10)}`
+const row = Rows.row(40)
 
 /** The table, line by line. */
 export const lines = (report: Report): ReadonlyArray<string> => [
   row("seed", report.seed),
   row("seconds", Math.round(report.seconds)),
   row("jobs", report.jobs),
-  ...[...report.endings].toSorted(([one], [other]) => one < other ? -1 : 1).map(([name, times]) =>
-    row(`  ${name}`, times)
-  ),
+  ...Rows.counted(report.endings, row),
   row("processes killed", report.kills),
   row("executions that servers began, known", report.began),
   row("executions that jobs declared, at most", report.declared),
