@@ -27,6 +27,20 @@ export const queue = {
   lease: seconds(30)
 } as const
 
+/** The queue in a SQLite database. */
+export const sqlite = {
+  /** How often changes of other processes are looked for. */
+  poll: Duration.millis(500),
+  /** How long a statement waits for another process's lock. */
+  busyTimeout: seconds(5),
+  /** Prepared statements kept. */
+  statements: 128,
+  /** Writes that share one commit. */
+  group: 256,
+  /** How often what ended too long ago is looked for. */
+  trim: minutes(1)
+} as const
+
 /** Which waiting jobs are offered to the router, and in which order. */
 export const readySet = {
   /** Candidates per offer. */
