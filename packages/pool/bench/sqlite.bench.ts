@@ -82,7 +82,7 @@ const bare = (file: string, next: () => string, { perRound, servers }: Size) => 
     for (let done = 0; done < perRound; done += servers) {
       begin.get()
       const held = Array.from({ length: servers }, () => {
-        const row = claim.get(60_000, next())
+        const row = claim.get(60_000, null, null, next(), null)
         if (row === undefined) throw new Error("nothing was claimed")
         return { id: String(row["id"]), token: Number(row["token"]), workflow: JSON.parse(String(row["workflow"])) }
       })

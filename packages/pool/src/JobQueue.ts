@@ -2,8 +2,9 @@
  * The queue of a pool as a port: where jobs are safe between `submit` and their ending, whoever runs them.
  *
  * Delivery is at least once: a claim that runs out makes the job ready again. Every write of a claim's holder carries its
- * token, so a scheduler that comes back late changes nothing. What a layer keeps over the end of a process is its own
- * word; `layerMemory` keeps nothing.
+ * token, so a scheduler that comes back late changes nothing. A claim names the run it is for: where its holder is lost,
+ * that run stays with the job until somebody has found out how it ended. What a layer keeps over the end of a process is
+ * its own word; `layerMemory` keeps nothing.
  */
 import type { Attachment } from "@effect-comfyui/execution/Files"
 import type { JobId } from "@effect-comfyui/execution/Ids"
@@ -16,7 +17,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import type { HeadChange, JobHead } from "./JobHead.ts"
+import type { HeadChange, JobHead, OpenRun } from "./JobHead.ts"
 
 /** What is needed to run the job. Never changed once offered, so queues in memory share it. */
 export interface JobPayload {
@@ -48,6 +49,8 @@ export interface Claim {
   readonly payload: JobPayload
   /** What the last holder left with `release`: attempts by cause, servers to avoid. Null at first. */
   readonly ledger: Json
+  /** Somebody wants the job cancelled, and could not end it because a run of it was left. */
+  readonly cancelRequested: boolean
 }
 
 /**
@@ -68,9 +71,18 @@ export interface JobRecord {
   /** The job's last event, once it has ended or is dead; null where a cancellation took it out of the queue. */
   readonly ending: JobEnding | null
   readonly endedAt: number | null
+  /** As offered, and as the last holder left it; what a scheduler that did not take the job in needs to know of it. */
+  readonly options: Json
+  readonly fingerprint: string
+  readonly ledger: Json
+  /** The run of the present claim, or one that was left. */
+  readonly run: OpenRun | null
 }
 
-/** `removed`: it waited, and has ended; `requested`: its holder is told; `ended`: too late; `unknown`: no such job. */
+/**
+ * `removed`: it waited, and has ended; `requested`: its holder is told, or whoever claims the run that was left; `ended`:
+ * too late; `unknown`: no such job.
+ */
 export type Cancelled = "removed" | "requested" | "ended" | "unknown"
 
 /** Which jobs `list` gives: those of every given kind, in order of arrival. */
@@ -98,6 +110,8 @@ export interface Stats {
  * does not answer, and then the change was made or not.
  */
 export class JobQueue extends Context.Service<JobQueue, {
+  /** Jobs outlive this process: a pool that closes leaves them, and their runs, for the next one. */
+  readonly durable: boolean
   /**
    * Keeps the job; when it succeeds the job is as safe as this layer makes it. Again with the same id and fingerprint:
    * `duplicate`. Fails with `IdempotencyConflict` for another fingerprint, with `QueueFull` at the layer's limit.
@@ -109,10 +123,10 @@ export class JobQueue extends Context.Service<JobQueue, {
    */
   readonly heads: Stream.Stream<ReadonlyArray<HeadChange>, PoolError>
   /**
-   * Takes a waiting job for `ttl`, atomically. None: another scheduler has it, it ended, it is unknown, or its
-   * `notBefore` is to come.
+   * Takes a waiting job for `ttl`, atomically, for this run. None: another scheduler has it, it ended, it is unknown, its
+   * `notBefore` is to come, or a run was left that is not this one.
    */
-  readonly claim: (id: JobId, ttl: Duration.Input) => Effect.Effect<Option.Option<Claim>, PoolError>
+  readonly claim: (id: JobId, ttl: Duration.Input, run?: OpenRun) => Effect.Effect<Option.Option<Claim>, PoolError>
   /** Keeps a claim for another `ttl` from now, and tells whether somebody wants the job cancelled. `LeaseLost` if late. */
   readonly extend: (
     id: JobId,
@@ -123,12 +137,13 @@ export class JobQueue extends Context.Service<JobQueue, {
   readonly settle: (id: JobId, token: number, ending: JobEnding) => Effect.Effect<void, PoolError>
   /**
    * Gives the job back, to be claimed again after `delay`, with a ledger for its next holder. Keeps its place. A job
-   * whose cancellation was asked for ends instead. `LeaseLost` as above.
+   * whose cancellation was asked for ends instead. `left`: the run of the claim may be going on, and stays with the job.
+   * `LeaseLost` as above.
    */
   readonly release: (
     id: JobId,
     token: number,
-    options?: { readonly delay?: Duration.Input; readonly ledger?: Json }
+    options?: { readonly delay?: Duration.Input; readonly ledger?: Json; readonly left?: boolean }
   ) => Effect.Effect<void, PoolError>
   readonly cancel: (id: JobId) => Effect.Effect<Cancelled, PoolError>
   /** Sets the job aside for a person. `LeaseLost` as above. */
@@ -140,6 +155,8 @@ export class JobQueue extends Context.Service<JobQueue, {
   /** Puts a dead job back under its id, attempts and ledger as new. False: there is no dead job of this id. */
   readonly redrive: (id: JobId) => Effect.Effect<boolean, PoolError>
   readonly get: (id: JobId) => Effect.Effect<Option.Option<JobRecord>, PoolError>
+  /** What a claim would give of a job that has not ended, without claiming it. */
+  readonly payload: (id: JobId) => Effect.Effect<Option.Option<JobPayload>, PoolError>
   readonly list: (filter?: Filter) => Effect.Effect<ReadonlyArray<JobRecord>, PoolError>
   readonly stats: Effect.Effect<Stats, PoolError>
   /** Forgets an ended or dead job before its time; false: there is none of this id that has ended. */

@@ -24,7 +24,7 @@ import {
   stateOf
 } from "./internal/leases.ts"
 import * as Recent from "./internal/recent.ts"
-import type { JobHead } from "./JobHead.ts"
+import type { JobHead, OpenRun } from "./JobHead.ts"
 import { type Cancelled, type Claim, type Filter, JobQueue, type JobRecord, type Offer } from "./JobQueue.ts"
 
 /** Limits of a queue in memory. */
@@ -53,7 +53,7 @@ const stateOfEnding = (ending: JobEnding) => {
   }
 }
 
-const recordOf = ({ head, held, queuedAfter }: Entry, opened: number): JobRecord => ({
+const recordOf = ({ fingerprint, head, held, options, queuedAfter }: Entry, opened: number): JobRecord => ({
   head,
   state: held?.state ?? "waiting",
   attempt: held?.attempt ?? 0,
@@ -61,7 +61,11 @@ const recordOf = ({ head, held, queuedAfter }: Entry, opened: number): JobRecord
   lease: held?.state === "claimed" ? { token: held.token, expiresAt: held.expiresAt } : null,
   cancelRequested: held?.cancelRequested ?? false,
   ending: held?.ending ?? null,
-  endedAt: held?.endedAt ?? null
+  endedAt: held?.endedAt ?? null,
+  options,
+  fingerprint,
+  ledger: held?.ledger ?? null,
+  run: held?.run ?? null
 })
 
 const make = Effect.fnUntraced(function*(options: Options = {}) {
@@ -87,9 +91,13 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   let tokens = 0
 
   const waiting = () => jobs.size - claimed.length - ended.items.size
-  const announcer = yield* Announcer.make(function*() {
-    for (const entry of jobs.values()) if (stateOf(entry) === "waiting") yield entry.head
-  }, now)
+  const announcer = yield* Announcer.make({
+    *waiting() {
+      for (const entry of jobs.values()) if (stateOf(entry) === "waiting") yield entry.head
+    },
+    leftOf: (id) => jobs.get(id)?.held?.run ?? null,
+    now
+  })
 
   const end = (entry: Entry, state: JobRecord["state"], ending: JobEnding | null, at: number) => {
     const of = held(entry)
@@ -110,7 +118,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   const expire = (at: number) => {
     for (const entry of expired(claimed, at)) {
-      if (entry.held?.cancelRequested === true) end(entry, "cancelled", null, at)
+      if (entry.held?.cancelRequested === true && entry.held.run === null) end(entry, "cancelled", null, at)
       else ready(entry, entry.head)
     }
   }
@@ -144,12 +152,13 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
         notBefore,
         sequence: sequence++
       }
-      jobs.set(id, { head: whole, payload, fingerprint, queuedAfter: sinceOpened(), held: undefined })
+      const { options } = payload
+      jobs.set(id, { head: whole, payload, options, fingerprint, queuedAfter: sinceOpened(), held: undefined })
       announcer.ready(whole)
       return Effect.succeed("queued" as const)
     })
 
-  const claim = (id: JobId, ttl: Duration.Input) =>
+  const claim = (id: JobId, ttl: Duration.Input, run: OpenRun | null = null) =>
     Effect.sync((): Option.Option<Claim> => {
       const at = now()
       const entry = jobs.get(id)
@@ -159,14 +168,17 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       const { head, payload } = entry
       if (payload === undefined) return Option.none()
       const of = held(entry)
+      if (of.run !== null && of.run.runId !== run?.runId) return Option.none()
       of.state = "claimed"
+      of.run = run
       of.token = ++tokens
       of.attempt++
       of.expiresAt = at + Duration.toMillis(ttl)
       hold(claimed, entry)
       announcer.gone(id)
       watch.wake(of.expiresAt)
-      return Option.some({ head, token: of.token, attempt: of.attempt, payload, ledger: of.ledger })
+      const { attempt, cancelRequested, ledger, token } = of
+      return Option.some({ head, token, attempt, payload, ledger, cancelRequested })
     })
 
   /** Does what only the holder may do. */
@@ -191,11 +203,16 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const release = (
     id: JobId,
     token: number,
-    { delay = 0, ledger }: { readonly delay?: Duration.Input; readonly ledger?: Json } = {}
+    { delay = 0, ledger, left = false }: {
+      readonly delay?: Duration.Input
+      readonly ledger?: Json
+      readonly left?: boolean
+    } = {}
   ) =>
     fenced(id, token, (entry, at) => {
       const of = held(entry)
-      if (of.cancelRequested) return end(entry, "cancelled", null, at)
+      if (!left) of.run = null
+      if (of.cancelRequested && of.run === null) return end(entry, "cancelled", null, at)
       if (ledger !== undefined) of.ledger = ledger
       const delayMs = Duration.toMillis(delay)
       ready(entry, { ...entry.head, notBefore: delayMs > 0 ? at + delayMs : 0 })
@@ -207,7 +224,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       if (entry === undefined) return "unknown"
       const state = stateOf(entry)
       if (hasEnded(state)) return "ended"
-      if (state === "claimed") {
+      // Where a run was left, whoever claims that one is told.
+      if (state === "claimed" || (entry.held?.run ?? null) !== null) {
         held(entry).cancelRequested = true
         return "requested"
       }
@@ -221,7 +239,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       const entry = Recent.get(ended, id)
       if (entry === undefined || stateOf(entry) !== "dead") return false
       Recent.remove(ended, id)
-      Object.assign(held(entry), { attempt: 0, ledger: null, ending: null, endedAt: null, cancelRequested: false })
+      const anew = { attempt: 0, ledger: null, run: null, ending: null, endedAt: null, cancelRequested: false }
+      Object.assign(held(entry), anew)
       ready(entry, { ...entry.head, notBefore: 0 })
       return true
     })
@@ -249,6 +268,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   })
 
   return JobQueue.of({
+    durable: false,
     offer,
     heads: announcer.heads,
     claim,
@@ -259,6 +279,11 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     deadLetter: settle,
     redrive,
     get: (id) => Effect.sync(() => Option.map(Option.fromNullishOr(jobs.get(id)), (entry) => recordOf(entry, opened))),
+    payload: (id) =>
+      Effect.sync(() => {
+        const entry = jobs.get(id)
+        return entry === undefined || hasEnded(stateOf(entry)) ? Option.none() : Option.fromNullishOr(entry.payload)
+      }),
     list,
     stats,
     forget: (id) => Effect.sync(() => Recent.remove(ended, id) && jobs.delete(id))

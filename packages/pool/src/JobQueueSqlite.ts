@@ -23,6 +23,7 @@ import * as GroupCommit from "./internal/groupCommit.ts"
 import * as Readers from "./internal/sqliteReaders.ts"
 import * as Rows from "./internal/sqliteRows.ts"
 import * as Tables from "./internal/sqliteTables.ts"
+import type { OpenRun } from "./JobHead.ts"
 import { type Cancelled, type Claim, type Filter, JobQueue, type Offer, type Offered } from "./JobQueue.ts"
 
 /** Limits of a queue in a database. */
@@ -37,6 +38,11 @@ export interface Options {
   readonly historyAge?: Duration.Input
   /** How often changes of other processes are looked for. Default 500 ms; own ones are told at once. */
   readonly poll?: Duration.Input
+  /**
+   * Nobody else works on this database: what is claimed when it is opened was claimed by a process that has ended, and is
+   * given back at once instead of when its lease runs out. Default false.
+   */
+  readonly alone?: boolean
 }
 
 const fail = (reason: PoolError["reason"]): Effect.Effect<never, PoolError> => Effect.fail(new PoolError({ reason }))
@@ -46,10 +52,11 @@ const lost = (jobId: JobId, token: number) => fail({ _tag: "LeaseLost", jobId, t
 const offeredRows = Rows.decode(Schema.Struct({ fingerprint: Schema.String }))
 const sequences = Rows.decode(Schema.Struct({ sequence: Schema.Int }))
 const claimedRows = Rows.decode(Rows.Claimed)
+const payloadRows = Rows.decode(Rows.Payload)
 const fileRows = Rows.decode(Rows.File)
 const recordRows = Rows.decode(Rows.Record)
 const extendedRows = Rows.decode(Schema.Struct({ cancel_requested: Schema.Int }))
-const cancelledRows = Rows.decode(Schema.Struct({ state: Schema.Literals(["claimed", "cancelled"]) }))
+const cancelledRows = Rows.decode(Schema.Struct({ state: Schema.Literals(["waiting", "claimed", "cancelled"]) }))
 const statsRows = Rows.decode(Schema.Struct({
   waiting: Schema.Int,
   delayed: Schema.Int,
@@ -87,6 +94,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     pollMs: Duration.toMillis(options.poll ?? Defaults.sqlite.poll)
   })
   changed = readers.changed
+  if (options.alone === true) yield* write((connection) => Rows.query(connection, sequences, Tables.orphan))
 
   const known = Effect.fnUntraced(function*(connection: Connection, { fingerprint, head: { id } }: Offer) {
     const [row] = yield* Rows.query(connection, offeredRows, Tables.offered, Rows.toStored(id))
@@ -114,10 +122,11 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     }))
   })
 
-  const claim = Effect.fnUntraced(function*(id: JobId, ttl: Duration.Input) {
+  const claim = Effect.fnUntraced(function*(id: JobId, ttl: Duration.Input, run?: OpenRun) {
     const ttlMs = Duration.toMillis(ttl)
+    const [written, runId] = Rows.fromRun(run)
     const taken = yield* write(Effect.fnUntraced(function*(connection) {
-      const take = Rows.query(connection, claimedRows, Tables.claim, ttlMs, Rows.toStored(id))
+      const take = Rows.query(connection, claimedRows, Tables.claim, ttlMs, written, runId, Rows.toStored(id), runId)
       let [row] = yield* take
       // Whoever held it may be late: then it is there to be claimed now.
       if (row === undefined && (yield* Rows.query(connection, sequences, Tables.expire)).length > 0) [row] = yield* take
@@ -160,17 +169,22 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const release = Effect.fnUntraced(function*(
     id: JobId,
     token: number,
-    { delay = 0, ledger }: { readonly delay?: Duration.Input; readonly ledger?: Json.Json } = {}
+    { delay = 0, ledger, left = false }: {
+      readonly delay?: Duration.Input
+      readonly ledger?: Json.Json
+      readonly left?: boolean
+    } = {}
   ) {
     const delayMs = Duration.toMillis(delay)
     const text = ledger === undefined ? null : Json.stringify(ledger)
-    yield* fenced(id, token, sequences, Tables.release, text, delayMs, delayMs)
+    yield* fenced(id, token, sequences, left ? Tables.leave : Tables.release, text, delayMs, delayMs)
   })
 
   const cancel = (id: JobId) =>
     write<Cancelled>(Effect.fnUntraced(function*(connection) {
       yield* Rows.query(connection, sequences, Tables.expire)
       const [row] = yield* Rows.query(connection, cancelledRows, Tables.cancel, Rows.toStored(id))
+      // Where a run was left, whoever claims that one is told.
       if (row !== undefined) return row.state === "cancelled" ? "removed" : "requested"
       const before = yield* Rows.query(connection, offeredRows, Tables.offered, Rows.toStored(id))
       return before.length > 0 ? "ended" : "unknown"
@@ -193,6 +207,13 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     return row === undefined ? Option.none() : Option.some(yield* Rows.toRecord(row))
   })
 
+  const payload = Effect.fnUntraced(function*(id: JobId) {
+    const [row] = yield* read(payloadRows, Tables.payload, Rows.toStored(id))
+    if (row === undefined) return Option.none()
+    const files = row.files === 0 ? [] : yield* read(fileRows, Tables.attachments, row.sequence)
+    return Option.some(yield* Rows.toPayload(row, files))
+  })
+
   const list = Effect.fnUntraced(function*({ after = -1, limit = 100, states, tenant }: Filter = {}) {
     if (states?.length === 0) return []
     yield* readers.fresh
@@ -209,6 +230,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   })
 
   return JobQueue.of({
+    durable: true,
     offer,
     heads: readers.heads,
     claim,
@@ -219,6 +241,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     deadLetter: settle,
     redrive: (id) => changes(Tables.redrive, id),
     get,
+    payload,
     list,
     stats,
     forget: (id) => changes(Tables.forget, id)

@@ -10,14 +10,29 @@ import * as JobQueueSqlite from "./JobQueueSqlite.ts"
 import * as SqliteNode from "./SqliteNode.ts"
 
 /** Options of the queue and of its file. */
-export interface FileOptions extends JobQueueSqlite.Options, SqliteNode.SqliteOptions {}
+export interface FileOptions
+  extends Omit<JobQueueSqlite.Options, "alone">, Omit<SqliteNode.SqliteOptions, "exclusive">
+{
+  /**
+   * `shared` (default): other processes may work on the file, and what one of them held when it was killed is taken over
+   * once its lease has run out, after at most 30 s. `exclusive`: a second process is refused with `QueueUnavailable`, and
+   * what a killed one held is taken over at once.
+   */
+  readonly access?: "shared" | "exclusive"
+}
 
 /**
- * The queue in this file, which is made where there is none; beside it lie `-wal` and `-shm`. Other processes of this
- * machine may open the same file; on a network drive it is not safe. Fails with `QueueUnavailable`.
+ * The queue in this file, which is made where there is none; beside it lies `-wal`, and `-shm` where it is shared. On a
+ * network drive it is not safe. Fails with `QueueUnavailable`.
  */
-export const layerFile = (path: string, options: FileOptions = {}): Layer.Layer<JobQueue, PoolError> =>
-  JobQueueSqlite.layerSqliteWith(options).pipe(
-    Layer.provide(Layer.effect(SqlClient, Effect.mapError(SqliteNode.make(path, options), unavailable))),
+export const layerFile = (
+  path: string,
+  { access = "shared", ...options }: FileOptions = {}
+): Layer.Layer<JobQueue, PoolError> => {
+  const exclusive = access === "exclusive"
+  const client = Effect.mapError(SqliteNode.make(path, { ...options, exclusive }), unavailable)
+  return JobQueueSqlite.layerSqliteWith({ ...options, alone: exclusive }).pipe(
+    Layer.provide(Layer.effect(SqlClient, client)),
     Layer.provide(Reactivity.layer)
   )
+}

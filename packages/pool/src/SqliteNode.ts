@@ -28,6 +28,8 @@ export interface SqliteOptions {
   readonly synchronous?: "full" | "normal"
   /** How long a statement waits for the lock of another process before it fails with `LockTimeoutError`. Default 5 s. */
   readonly busyTimeout?: Duration.Input
+  /** The file is locked for as long as it is open: no other process can read or write it. Default false. */
+  readonly exclusive?: boolean
   /** The file may not grow beyond; then writes fail until rows are deleted. Default: no limit but the disk's. */
   readonly maxBytes?: number
   /** Prepared statements kept, the oldest go first. Default 128. */
@@ -133,6 +135,8 @@ export const make: (
         Stream.fromIterableEffect(Effect.map(run(sql, params), (rows) => transform?.(rows) ?? rows))
     }
 
+    // Before the first access, or the log's index would lie in shared memory.
+    if (options.exclusive === true) yield* run("PRAGMA locking_mode = EXCLUSIVE", [])
     yield* run("PRAGMA journal_mode = WAL", [])
     yield* run(`PRAGMA synchronous = ${options.synchronous === "normal" ? "NORMAL" : "FULL"}`, [])
     // SQLite's own 2 MB are too few for the inner pages of the indexes of a million rows.

@@ -6,10 +6,10 @@
  * JobQueueContract.suite("my queue", layerMine)
  * ```
  */
-import { JobId } from "@effect-comfyui/execution/Ids"
+import { BackendId, JobId, RunId } from "@effect-comfyui/execution/Ids"
 import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
 import type { PoolError } from "@effect-comfyui/execution/PoolError"
-import type { HeadChange } from "@effect-comfyui/pool/JobHead"
+import type { HeadChange, OpenRun } from "@effect-comfyui/pool/JobHead"
 import { type Claim, JobQueue, type Offer } from "@effect-comfyui/pool/JobQueue"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import { assert, describe, it } from "@effect/vitest"
@@ -103,6 +103,25 @@ const readyNow = Effect.fnUntraced(function*(expected: number) {
     return Effect.succeed(ready.size < expected)
   })
   return [...ready]
+})
+
+/** The jobs that a new reader is told of first, each with the run that was left. */
+const leftBehind = Effect.fnUntraced(function*(expected: number) {
+  const queue = yield* JobQueue
+  const left = new Map<string, OpenRun | undefined>()
+  yield* Stream.runForEachWhile(queue.heads, (changes) =>
+    Effect.sync(() => {
+      for (const change of changes) if (change._tag === "Ready") left.set(change.head.id, change.left)
+      return left.size < expected
+    }))
+  return [...left].toSorted(([a], [b]) => a.localeCompare(b))
+})
+
+const runOf = (runId: string): OpenRun => ({
+  runId: RunId.make(runId),
+  server: BackendId.make("server"),
+  number: 1,
+  startedAt: 1
 })
 
 const apply = (ready: Set<string>, changes: ReadonlyArray<HeadChange>): void => {
@@ -361,6 +380,64 @@ const tests: Readonly<Record<string, Test>> = {
       const after = page.at(-1)?.head.sequence ?? Number.NaN
       assert.deepStrictEqual(names(yield* queue.list({ after, limit: 2 })), ["c", "d"])
       assert.deepInclude(yield* queue.stats, { waiting: 4, claimed: 1, dead: 0, ended: 0 })
+    }),
+
+  "a run that nobody holds any more stays with its job, and only a claim for it is granted": ({ half, pass, ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a", "b")
+      const run = runOf("11111111-1111-4111-8111-111111111111")
+      yield* queue.claim(id("a"), ttl, run)
+      assert.deepStrictEqual(Option.getOrUndefined(yield* queue.get(id("a")))?.run, run)
+      yield* pass
+      assert.deepStrictEqual(yield* leftBehind(2), [["a", run], ["b", undefined]])
+      yield* refused("a")
+      const other = runOf("22222222-2222-4222-8222-222222222222")
+      assert.isTrue(Option.isNone(yield* queue.claim(id("a"), ttl, other)))
+      const again = Option.getOrThrow(yield* queue.claim(id("a"), ttl, run))
+      yield* queue.release(id("a"), again.token, { left: true })
+      const third = Option.getOrThrow(yield* queue.claim(id("a"), ttl, run))
+      yield* queue.release(id("a"), third.token)
+      yield* half
+      assert.deepStrictEqual(yield* leftBehind(2), [["a", undefined], ["b", undefined]])
+      assert.isTrue(Option.isSome(yield* queue.claim(id("a"), ttl, other)))
+    }),
+
+  "a cancelled job whose run was left ends with whoever claims that run": ({ pass, ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a", "b")
+      const run = runOf("11111111-1111-4111-8111-111111111111")
+      for (const name of ["a", "b"]) yield* queue.claim(id(name), ttl, run)
+      assert.strictEqual(yield* queue.cancel(id("a")), "requested")
+      yield* pass
+      assert.strictEqual(yield* stateOf("a"), "waiting")
+      assert.strictEqual(yield* queue.cancel(id("b")), "requested")
+      assert.strictEqual(yield* stateOf("b"), "waiting")
+      for (const name of ["a", "b"]) {
+        const claim = Option.getOrThrow(yield* queue.claim(id(name), ttl, run))
+        assert.isTrue(claim.cancelRequested)
+        yield* queue.release(id(name), claim.token)
+        assert.strictEqual(yield* stateOf(name), "cancelled")
+      }
+    }),
+
+  "who did not take a job in can read all of it": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      const { payload } = offerOf("a")
+      assert.deepStrictEqual(Option.getOrUndefined(yield* queue.payload(id("a"))), payload)
+      assert.isTrue(Option.isNone(yield* queue.payload(id("b"))))
+      const first = yield* claimed("a", ttl)
+      yield* queue.release(id("a"), first.token, { ledger: { deaths: 1 } })
+      const { token } = yield* claimed("a", ttl)
+      const record = Option.getOrUndefined(yield* queue.get(id("a")))
+      const known = { options: { name: "a" }, fingerprint: "a", ledger: { deaths: 1 }, run: null }
+      assert.deepInclude(record, known)
+      yield* queue.settle(id("a"), token, succeeded("a"))
+      assert.deepInclude((yield* queue.list()).at(0), known)
+      assert.isTrue(Option.isNone(yield* queue.payload(id("a"))))
     }),
 
   "only what has ended can be forgotten": ({ ttl }) =>

@@ -3,7 +3,7 @@ import type { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { HeadChange, JobHead } from "../JobHead.ts"
+import type { HeadChange, JobHead, OpenRun } from "../JobHead.ts"
 
 const batch = 4_096
 
@@ -16,11 +16,22 @@ interface Reader {
   wake: (() => void) | undefined
 }
 
-/** A job that may be claimed later says in how many milliseconds. */
-const toReady = (head: JobHead, now: number): HeadChange =>
-  head.notBefore > now ? { _tag: "Ready", head, inMs: head.notBefore - now } : { _tag: "Ready", head }
+/** What the queue knows of the jobs that it announces. */
+interface Source {
+  readonly waiting: () => Iterable<JobHead>
+  /** The run of this job that nobody holds any more. */
+  readonly leftOf: (id: JobId) => OpenRun | null
+  readonly now: () => number
+}
 
-const take = (reader: Reader, now: number): ReadonlyArray<HeadChange> => {
+/** A job that may be claimed later says in how many milliseconds. */
+const toReady = ({ leftOf, now }: Source, head: JobHead): HeadChange => {
+  const left = leftOf(head.id)
+  const inMs = head.notBefore > 0 ? head.notBefore - now() : 0
+  return { _tag: "Ready", head, ...inMs > 0 ? { inMs } : {}, ...left === null ? {} : { left } }
+}
+
+const take = (reader: Reader, source: Source): ReadonlyArray<HeadChange> => {
   if (reader.sent < reader.first.length) {
     const heads = reader.first.slice(reader.sent, reader.sent + batch)
     reader.sent += heads.length
@@ -28,14 +39,14 @@ const take = (reader: Reader, now: number): ReadonlyArray<HeadChange> => {
       reader.first.length = 0
       reader.sent = 0
     }
-    return heads.map((head) => toReady(head, now))
+    return heads.map((head) => toReady(source, head))
   }
   const { changed } = reader
   const changes: Array<HeadChange> = []
   const isAll = changed.size <= batch
   for (const [id, head] of changed) {
     if (changes.length >= batch) break
-    changes.push(head === undefined ? { _tag: "Gone", id } : toReady(head, now))
+    changes.push(head === undefined ? { _tag: "Gone", id } : toReady(source, head))
     if (!isAll) changed.delete(id)
   }
   if (isAll) changed.clear()
@@ -43,7 +54,7 @@ const take = (reader: Reader, now: number): ReadonlyArray<HeadChange> => {
 }
 
 /** Tells any number of readers what waits; nobody waits for them, and each keeps at most one change per job. */
-export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>, now: () => number) {
+export const make = Effect.fnUntraced(function*(source: Source) {
   const readers = new Set<Reader>()
   let closed = false
   const tell = (id: JobId, head: JobHead | undefined) => {
@@ -61,7 +72,7 @@ export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>
 
   const next = (reader: Reader): Effect.Effect<ReadonlyArray<HeadChange>, Cause.Done> =>
     Effect.suspend(() => {
-      const changes = take(reader, now())
+      const changes = take(reader, source)
       if (changes.length > 0) return Effect.succeed(changes)
       return closed ? Cause.done() : Effect.flatMap(asleep(reader), () => next(reader))
     })
@@ -81,7 +92,7 @@ export const make = Effect.fnUntraced(function*(waiting: () => Iterable<JobHead>
 
   const subscribe = Effect.acquireRelease(
     Effect.sync(() => {
-      const reader: Reader = { first: [...waiting()], sent: 0, changed: new Map(), wake: undefined }
+      const reader: Reader = { first: [...source.waiting()], sent: 0, changed: new Map(), wake: undefined }
       readers.add(reader)
       return reader
     }),

@@ -1,6 +1,6 @@
 import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
 import type { Json } from "@effect-comfyui/workflow/Json"
-import type { JobHead } from "../JobHead.ts"
+import type { JobHead, OpenRun } from "../JobHead.ts"
 import type { JobPayload, JobState } from "../JobQueue.ts"
 
 /** What is kept of a job beyond its waiting: made at its first claim, so that a waiting job stays small. */
@@ -14,6 +14,8 @@ interface Held {
   /** Its place among those that are claimed; -1: none. */
   place: number
   ledger: Json
+  /** Of the present claim, or left by the last. */
+  run: OpenRun | null
   ending: JobEnding | null
   endedAt: number | null
 }
@@ -21,8 +23,9 @@ interface Held {
 /** A job of the queue in memory. */
 export interface Entry {
   head: JobHead
-  /** Gone with the job's ending, unless a person may want it to run again. */
+  /** Gone with the job's ending, unless a person may want it to run again; its options stay. */
   payload: JobPayload | undefined
+  readonly options: Json
   readonly fingerprint: string
   /** Milliseconds since the queue was opened: a small number takes no space of its own. */
   readonly queuedAfter: number
@@ -38,6 +41,7 @@ export const held = (entry: Entry): Held =>
     cancelRequested: false,
     place: -1,
     ledger: null,
+    run: null,
     ending: null,
     endedAt: null
   }

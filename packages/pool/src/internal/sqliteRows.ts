@@ -1,5 +1,6 @@
 // Between the queue's values and what the tables hold. What is read is checked first: a person may have written it.
 import type { Attachment } from "@effect-comfyui/execution/Files"
+import { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import { DeadLettered, JobCancelled, type JobEnding, JobFailed, JobSucceeded } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Json from "@effect-comfyui/workflow/Json"
@@ -11,8 +12,8 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
-import { type HeadChange, isJobId, type JobHead } from "../JobHead.ts"
-import type { Claim, JobRecord, JobState, Offer } from "../JobQueue.ts"
+import { type HeadChange, isJobId, type JobHead, type OpenRun } from "../JobHead.ts"
+import type { Claim, JobPayload, JobRecord, JobState, Offer } from "../JobQueue.ts"
 import { unavailable } from "./groupCommit.ts"
 
 // ── Texts ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -44,7 +45,9 @@ const headColumns = {
 
 const state = Schema.Literals(["waiting", "claimed", "dead", "succeeded", "failed", "cancelled"])
 
-export const Change = Schema.Struct({ ...headColumns, version: Schema.Int, state, in_ms: Schema.Number })
+const run = Schema.NullOr(Schema.String)
+
+export const Change = Schema.Struct({ ...headColumns, version: Schema.Int, state, in_ms: Schema.Number, run })
 
 export const Record = Schema.Struct({
   ...headColumns,
@@ -55,18 +58,30 @@ export const Record = Schema.Struct({
   cancel_requested: Schema.Int,
   queued_at: Schema.Int,
   ending: Schema.NullOr(Schema.String),
-  ended_at: Schema.NullOr(Schema.Int)
+  ended_at: Schema.NullOr(Schema.Int),
+  options: Schema.String,
+  fingerprint: Schema.String,
+  ledger: Schema.NullOr(Schema.String),
+  run
 })
+
+/** What a job is made of, but for its files. */
+const payloadColumns = {
+  workflow: Schema.String,
+  beside: Schema.NullOr(Schema.String),
+  options: Schema.String,
+  files: Schema.Int
+}
+
+export const Payload = Schema.Struct({ sequence: Schema.Int, ...payloadColumns })
 
 export const Claimed = Schema.Struct({
   ...headColumns,
   attempt: Schema.Int,
   token: Schema.Int,
   ledger: Schema.NullOr(Schema.String),
-  files: Schema.Int,
-  workflow: Schema.String,
-  beside: Schema.NullOr(Schema.String),
-  options: Schema.String
+  cancel_requested: Schema.Int,
+  ...payloadColumns
 })
 
 /** SQLite has no word for bytes of length nought but null. */
@@ -88,6 +103,9 @@ export const query = <A>(
   ...params: ReadonlyArray<string | number | null | Uint8Array>
 ): Effect.Effect<ReadonlyArray<A>, PoolError | SqlError> =>
   Effect.flatMap(connection.execute(text, params, undefined), decode)
+
+const toJson = (text: string, what: string): Effect.Effect<Json.Json, PoolError> =>
+  Effect.fromResult(orBroken(Json.parse(text), `${what} of another form`))
 
 const orBroken = <A, E>(result: Result.Result<A, E>, what: string): Result.Result<A, PoolError> =>
   Result.mapError(result, () => broken(what))
@@ -111,11 +129,32 @@ const toHead = (
   })
 }
 
-export const toChange = (row: typeof Change.Type): Effect.Effect<HeadChange, PoolError> =>
-  Effect.map(toHead(row), (head): HeadChange => {
-    if (row.state !== "waiting") return { _tag: "Gone", id: head.id }
-    return row.in_ms > 0 ? { _tag: "Ready", head, inMs: row.in_ms } : { _tag: "Ready", head }
-  })
+export const toChange = Effect.fnUntraced(function*(row: typeof Change.Type): Effect.fn.Return<HeadChange, PoolError> {
+  const head = yield* toHead(row)
+  if (row.state !== "waiting") return { _tag: "Gone", id: head.id }
+  const left = yield* toRun(row.run)
+  return {
+    _tag: "Ready",
+    head,
+    ...row.in_ms > 0 ? { inMs: row.in_ms } : {},
+    ...left === null ? {} : { left }
+  }
+})
+
+// ── Runs ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const readRun = Schema.decodeUnknownResult(
+  Schema.fromJsonString(
+    Schema.Struct({ runId: RunId, server: BackendId, number: Schema.Int, startedAt: Schema.Finite })
+  )
+)
+
+const toRun = (stored: string | null): Effect.Effect<OpenRun | null, PoolError> =>
+  stored === null ? Effect.succeed(null) : Effect.fromResult(orBroken(readRun(stored), "a run of another form"))
+
+/** The run and its id, as a claim writes them. */
+export const fromRun = (run: OpenRun | undefined): readonly [string | null, string | null] =>
+  run === undefined ? [null, null] : [JSON.stringify(run), run.runId]
 
 // ── Endings ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,7 +191,11 @@ export const toRecord = Effect.fnUntraced(function*(row: typeof Record.Type) {
     lease: row.state === "claimed" ? { token: row.token, expiresAt: row.expires_at ?? 0 } : null,
     cancelRequested: row.cancel_requested !== 0,
     ending,
-    endedAt: row.ended_at
+    endedAt: row.ended_at,
+    options: yield* toJson(row.options, "options"),
+    fingerprint: fromStored(row.fingerprint),
+    ledger: row.ledger === null ? null : yield* toJson(row.ledger, "a ledger"),
+    run: yield* toRun(row.run)
   }
   return record
 })
@@ -242,9 +285,10 @@ export const fromOffer = ({ fingerprint, head, payload }: Offer) => {
       Math.round(cost),
       notBefore,
       toStored(fingerprint),
+      Json.stringify(payload.options),
       files.length
     ],
-    payload: [Workflow.toJson(payload.workflow), besideOf(payload.workflow), Json.stringify(payload.options)],
+    payload: [Workflow.toJson(payload.workflow), besideOf(payload.workflow)],
     files
   })
 }
@@ -267,23 +311,29 @@ const toAttachment = ({ body, described }: typeof File.Type): Result.Result<Atta
     content: body ?? new Uint8Array(0)
   }))
 
+export const toPayload = Effect.fnUntraced(function*(
+  row: Pick<typeof Payload.Type, "workflow" | "beside" | "options">,
+  files: ReadonlyArray<typeof File.Type>
+) {
+  const attachments: Array<Attachment> = []
+  for (const file of files) attachments.push(yield* Effect.fromResult(toAttachment(file)))
+  const payload: JobPayload = {
+    workflow: yield* Effect.fromResult(toWorkflow(row.workflow, row.beside)),
+    options: yield* toJson(row.options, "options"),
+    attachments
+  }
+  return payload
+})
+
 export const toClaim = Effect.fnUntraced(
   function*(row: typeof Claimed.Type, files: ReadonlyArray<typeof File.Type>) {
-    const head = yield* toHead(row)
-    const attachments: Array<Attachment> = []
-    for (const file of files) attachments.push(yield* Effect.fromResult(toAttachment(file)))
     const claim: Claim = {
-      head,
+      head: yield* toHead(row),
       token: row.token,
       attempt: row.attempt,
-      payload: {
-        workflow: yield* Effect.fromResult(toWorkflow(row.workflow, row.beside)),
-        options: yield* Effect.fromResult(orBroken(Json.parse(row.options), "options that are no JSON")),
-        attachments
-      },
-      ledger: row.ledger === null
-        ? null
-        : yield* Effect.fromResult(orBroken(Json.parse(row.ledger), "a ledger that is no JSON"))
+      payload: yield* toPayload(row, files),
+      ledger: row.ledger === null ? null : yield* toJson(row.ledger, "a ledger"),
+      cancelRequested: row.cancel_requested !== 0
     }
     return claim
   }

@@ -24,11 +24,12 @@ const first: ReadonlyArray<string> = [
     sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, state TEXT NOT NULL,
     priority REAL NOT NULL, tenant TEXT NOT NULL, affinity TEXT NOT NULL, placement TEXT NOT NULL, cost REAL NOT NULL,
     not_before REAL NOT NULL, queued_at INTEGER NOT NULL, fingerprint TEXT NOT NULL, files INTEGER NOT NULL,
+    options TEXT NOT NULL, run_id TEXT, run TEXT,
     attempt INTEGER NOT NULL DEFAULT 0, token INTEGER NOT NULL DEFAULT 0, expires_at REAL,
     cancel_requested INTEGER NOT NULL DEFAULT 0, ledger TEXT, ending TEXT, ended_at INTEGER
   ) STRICT`,
   `CREATE TABLE comfy_payload (
-    sequence INTEGER PRIMARY KEY, workflow TEXT NOT NULL, beside TEXT, options TEXT NOT NULL
+    sequence INTEGER PRIMARY KEY, workflow TEXT NOT NULL, beside TEXT
   ) STRICT`,
   `CREATE TABLE comfy_attachment (
     sequence INTEGER NOT NULL, number INTEGER NOT NULL, described TEXT NOT NULL, body BLOB,
@@ -78,54 +79,68 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(steps), t
 export const formOf = `SELECT max(migration_id) AS latest FROM ${migrations}`
 
 const head = "sequence, id, priority, tenant, affinity, placement, cost, not_before"
-const record = `${head}, state, attempt, token, expires_at, cancel_requested, queued_at, ending, ended_at`
+const record = `${head}, state, attempt, token, expires_at, cancel_requested, queued_at, ending, ended_at, options,
+  fingerprint, ledger, run`
 const inMs = `not_before - ${now} AS in_ms`
 const next = "(SELECT version + 1 FROM comfy_queue)"
 const held = `id = ? AND token = ? AND state = 'claimed' AND expires_at > ${now}`
 const due = `state = 'claimed' AND expires_at <= ${now}`
 
-/** What becomes of a job whose claim is over without an ending. */
-const givenBack = `version = ${next}, expires_at = NULL,
-  state = CASE cancel_requested WHEN 1 THEN 'cancelled' ELSE 'waiting' END,
-  ended_at = CASE cancel_requested WHEN 1 THEN ${now} END`
+/** What becomes of a job whose claim is over without an ending; one with a run, as `runs` has it, may not end yet. */
+const givenBack = (runs: string): string =>
+  `version = ${next}, expires_at = NULL,
+  state = CASE WHEN cancel_requested = 1 AND ${runs} IS NULL THEN 'cancelled' ELSE 'waiting' END,
+  ended_at = CASE WHEN cancel_requested = 1 AND ${runs} IS NULL THEN ${now} END`
 
-/** id, priority, tenant, affinity, placement, cost, not before, fingerprint, files; most that may wait. */
+/** id, priority, tenant, affinity, placement, cost, not before, fingerprint, options, files; most that may wait. */
 export const offer =
   `INSERT INTO comfy_job (sequence, version, state, queued_at, id, priority, tenant, affinity, placement,
-    cost, not_before, fingerprint, files)
-  SELECT version + 1, version + 1, 'waiting', ${now}, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM comfy_queue WHERE waiting < ?
+    cost, not_before, fingerprint, options, files)
+  SELECT version + 1, version + 1, 'waiting', ${now}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM comfy_queue WHERE waiting < ?
   ON CONFLICT (id) DO NOTHING RETURNING sequence`
 export const offered = "SELECT fingerprint FROM comfy_job WHERE id = ?"
-export const addPayload = "INSERT INTO comfy_payload (sequence, workflow, beside, options) VALUES (?, ?, ?, ?)"
+export const addPayload = "INSERT INTO comfy_payload (sequence, workflow, beside) VALUES (?, ?, ?)"
 export const addAttachment = "INSERT INTO comfy_attachment (sequence, number, described, body) VALUES (?, ?, ?, ?)"
 export const attachments = "SELECT described, body FROM comfy_attachment WHERE sequence = ? ORDER BY number"
 
-const payload = (column: string): string =>
+/** Of the job of this id that has not ended. */
+export const payload =
+  `SELECT sequence, workflow, beside, options, files FROM comfy_payload JOIN comfy_job USING (sequence)
+  WHERE id = ? AND ended_at IS NULL`
+
+const ofPayload = (column: string): string =>
   `(SELECT ${column} FROM comfy_payload WHERE comfy_payload.sequence = comfy_job.sequence) AS ${column}`
 
-/** Lease in milliseconds, id. */
+/** Lease in milliseconds, the run and its id or null, the job's id, the run's id again. */
 export const claim = `UPDATE comfy_job SET state = 'claimed', version = ${next}, token = ${next}, attempt = attempt + 1,
-    expires_at = ${now} + ?, cancel_requested = 0
-  WHERE id = ? AND state = 'waiting' AND not_before <= ${now}
-  RETURNING ${head}, attempt, token, ledger, files, ${payload("workflow")}, ${payload("beside")}, ${payload("options")}`
+    expires_at = ${now} + ?, run = ?, run_id = ?
+  WHERE id = ? AND state = 'waiting' AND not_before <= ${now} AND (run_id IS NULL OR run_id = ?)
+  RETURNING ${head}, attempt, token, ledger, files, options, cancel_requested, ${ofPayload("workflow")},
+    ${ofPayload("beside")}`
 /** Lease in milliseconds, id, token. */
 export const extend = `UPDATE comfy_job SET expires_at = ${now} + ? WHERE ${held} RETURNING cancel_requested`
 /** State, ending, id, token. */
 export const settle =
   `UPDATE comfy_job SET state = ?, ending = ?, ended_at = ${now}, expires_at = NULL WHERE ${held} RETURNING sequence`
 /** Ledger or null, delay in milliseconds twice, id, token. */
-export const release = `UPDATE comfy_job SET ledger = coalesce(?, ledger),
-    not_before = CASE WHEN ? > 0 THEN ${now} + ? ELSE 0 END, ${givenBack} WHERE ${held} RETURNING sequence`
-export const expire = `UPDATE comfy_job SET ${givenBack} WHERE ${due} RETURNING sequence`
+export const release = `UPDATE comfy_job SET ledger = coalesce(?, ledger), run = NULL, run_id = NULL,
+    not_before = CASE WHEN ? > 0 THEN ${now} + ? ELSE 0 END, ${givenBack("NULL")} WHERE ${held} RETURNING sequence`
+/** The same, with its run. */
+export const leave = `UPDATE comfy_job SET ledger = coalesce(?, ledger),
+    not_before = CASE WHEN ? > 0 THEN ${now} + ? ELSE 0 END, ${givenBack("run_id")} WHERE ${held} RETURNING sequence`
+export const expire = `UPDATE comfy_job SET ${givenBack("run_id")} WHERE ${due} RETURNING sequence`
+/** Every claim there is: whoever made them is gone. */
+export const orphan = `UPDATE comfy_job SET ${givenBack("run_id")} WHERE state = 'claimed' RETURNING sequence`
+const ends = "state = 'waiting' AND run_id IS NULL"
 /** Id; the state that it has then. */
 export const cancel = `UPDATE comfy_job SET
-    cancel_requested = state = 'claimed', version = CASE state WHEN 'waiting' THEN ${next} ELSE version END,
-    ended_at = CASE state WHEN 'waiting' THEN ${now} END,
-    state = CASE state WHEN 'waiting' THEN 'cancelled' ELSE state END
+    cancel_requested = NOT (${ends}), version = CASE WHEN ${ends} THEN ${next} ELSE version END,
+    ended_at = CASE WHEN ${ends} THEN ${now} END, state = CASE WHEN ${ends} THEN 'cancelled' ELSE state END
   WHERE id = ? AND state IN ('waiting', 'claimed') RETURNING state`
 export const redrive =
   `UPDATE comfy_job SET state = 'waiting', version = ${next}, attempt = 0, ledger = NULL, ending = NULL,
-    ended_at = NULL, cancel_requested = 0, not_before = 0 WHERE id = ? AND state = 'dead' RETURNING sequence`
+    ended_at = NULL, cancel_requested = 0, not_before = 0, run = NULL, run_id = NULL
+  WHERE id = ? AND state = 'dead' RETURNING sequence`
 export const forget = `DELETE FROM comfy_job WHERE id = ? AND ended_at IS NOT NULL RETURNING sequence`
 
 export const get = `SELECT ${record} FROM comfy_job WHERE id = ?`
@@ -158,10 +173,10 @@ export const stats = `SELECT waiting, claimed, dead, ended, (SELECT count(*) FRO
 export const look = `SELECT version, dead + ended AS remembered,
   (SELECT min(expires_at) FROM comfy_job WHERE state = 'claimed') - ${now} AS due FROM comfy_queue`
 /** After this sequence, at most so many. */
-export const waiting = `SELECT ${head}, version, state, ${inMs} FROM comfy_job
+export const waiting = `SELECT ${head}, version, state, ${inMs}, run FROM comfy_job
   WHERE state = 'waiting' AND sequence > ? ORDER BY sequence LIMIT ?`
 /** After this version and sequence, at most so many. */
-export const changes = `SELECT ${head}, version, state, ${inMs} FROM comfy_job
+export const changes = `SELECT ${head}, version, state, ${inMs}, run FROM comfy_job
   WHERE (version, sequence) > (?, ?) ORDER BY version, sequence LIMIT ?`
 
 /** The oldest that ended: so many, but at most so many. */
