@@ -2,6 +2,7 @@
  * Every figure of the pool in one place; each is an option of the part that uses it. The reasons stand with the option.
  */
 import * as Duration from "effect/Duration"
+import * as Schedule from "effect/Schedule"
 
 const seconds = Duration.seconds
 const minutes = Duration.minutes
@@ -24,7 +25,28 @@ export const queue = {
   historyEvents: 200,
   historyBytes: 64 * 1024,
   /** How long a claim holds without being extended; extended at a third of it. */
-  lease: seconds(30)
+  lease: seconds(30),
+  /** A store that does not answer is asked again after this, doubled each time up to the cap. */
+  again: seconds(1),
+  againCap: seconds(30),
+  /** How often it is asked after the jobs that other pools hold. */
+  follow: seconds(1)
+} as const
+
+/** When a store that does not answer is asked again: without end. */
+export const queueAgain = Schedule.min([Schedule.exponential(queue.again), Schedule.spaced(queue.againCap)])
+
+/** What becomes of runs that a pool left behind when it ended. */
+export const recovery = {
+  /** When their servers are asked, after the first time; then each `askRepeat`. */
+  ask: [seconds(1), seconds(2), seconds(5)],
+  askRepeat: seconds(10),
+  /** A server that does not know a run is believed after so many answers, over so long: its POST may be on the way. */
+  unknownAnswers: 3,
+  unknownFor: seconds(30),
+  /** A server that does not answer, or is not there: at least this, or half of what the run took so far, up to the cap. */
+  hold: minutes(2),
+  holdCap: minutes(15)
 } as const
 
 /** The queue in a SQLite database. */

@@ -77,6 +77,8 @@ export interface Entry {
   span: Tracer.Span | undefined
   /** The queue has it, and everybody was told: before, it is not placed. */
   isQueued: boolean
+  /** It does not wait for its first server any more. */
+  wasPlaced: boolean
   ending: JobEnding | undefined
 }
 
@@ -110,6 +112,7 @@ export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Gi
   recalledFrom: undefined,
   span: undefined,
   isQueued: false,
+  wasPlaced: false,
   ending: undefined
 })
 
@@ -155,6 +158,14 @@ export const queued = (entry: Entry): ReadonlyArray<JobEvent> => {
   entry.isQueued = true
   return events
 }
+
+/** The job's last event as it is about to be told: the queue has it first. */
+export const endingOf = ({ id, sequence }: Entry, told: EndingTold, at: number): JobEnding => ({
+  ...told,
+  jobId: id,
+  sequence: sequence + 1,
+  at
+})
 
 /** Gives the events their place, and everybody the events; nothing after the ending. */
 export const tell = (entry: Entry, told: ReadonlyArray<Told>, at: number): ReadonlyArray<JobEvent> => {

@@ -1,10 +1,11 @@
 /** What one job may ask for, checked once: everything behind it takes the checked form. */
 import type { Attachment } from "@effect-comfyui/execution/Files"
-import type { BackendId, JobId } from "@effect-comfyui/execution/Ids"
+import { BackendId, type JobId } from "@effect-comfyui/execution/Ids"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
-import type * as Json from "@effect-comfyui/workflow/Json"
+import * as Json from "@effect-comfyui/workflow/Json"
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 
 /** What a server must have to get the job. */
 export interface Requires {
@@ -65,30 +66,46 @@ export interface JobOptions<Metadata extends Json.Json = Json.Json> {
   readonly acceptPartial?: boolean
 }
 
-/** Limits in milliseconds; undefined where the pool's own counts. */
-export interface Limits {
-  readonly queueMs: number | undefined
-  readonly startMs: number | undefined
-  readonly nodeIdleMs: number | undefined
-  readonly totalMs: number | undefined
-  readonly deadlineMs: number | undefined
-  readonly estimateMs: number | undefined
-}
+const Ms = Schema.NullOr(Schema.Finite)
 
-/** Options that were checked, with their defaults. */
-export interface Checked {
-  readonly id: JobId | undefined
-  readonly priority: number
-  readonly tenant: string
-  readonly prefer: ReadonlyArray<BackendId>
-  readonly exclude: ReadonlyArray<BackendId>
-  readonly requires: Required<Requires>
-  readonly idempotencyKey: string | undefined
-  readonly limits: Limits
-  readonly metadata: Json.Json
-  readonly onAmbiguity: "verify" | "retry" | "fail"
-  readonly paid: boolean | undefined
-  readonly acceptPartial: boolean
+/** Limits in milliseconds; null where the pool's own counts, {@link unlimitedMs} for none. */
+const Limits = Schema.Struct({
+  queueMs: Ms,
+  startMs: Ms,
+  nodeIdleMs: Ms,
+  totalMs: Ms,
+  deadlineMs: Ms,
+  estimateMs: Ms
+})
+export type Limits = typeof Limits.Type
+
+/** A limit that never comes, as JSON can say it. */
+export const unlimitedMs = Number.MAX_VALUE
+
+const Texts = Schema.Array(Schema.String)
+const Servers = Schema.Array(BackendId)
+
+const Plain = Schema.Struct({
+  priority: Schema.Finite,
+  tenant: Schema.String,
+  prefer: Servers,
+  exclude: Servers,
+  requires: Schema.Struct({ tags: Texts, vramBytes: Schema.Finite, classes: Texts, models: Texts }),
+  limits: Limits,
+  onAmbiguity: Schema.Literals(["verify", "retry", "fail"]),
+  paid: Schema.NullOr(Schema.Boolean),
+  acceptPartial: Schema.Boolean
+})
+
+/** Options that were checked, with their defaults. Plain JSON: the queue keeps them with the job. */
+export type Checked = typeof Plain.Type & { readonly metadata: Json.Json }
+
+const isPlain = Schema.is(Plain)
+
+/** Options as a queue kept them; undefined for what no pool wrote. */
+export const fromJson = (kept: Json.Json): Checked | undefined => {
+  const plain: unknown = kept
+  return isPlain(plain) && Json.isObject(kept) ? { ...plain, metadata: Json.get(kept, "metadata") ?? null } : undefined
 }
 
 const none: ReadonlyArray<never> = []
@@ -96,24 +113,27 @@ const none: ReadonlyArray<never> = []
 /** What most jobs ask for and are limited by: the same objects, a hundred thousand times. */
 const noRequires: Checked["requires"] = { tags: none, vramBytes: 0, classes: none, models: none }
 const noLimits: Limits = {
-  queueMs: undefined,
-  startMs: undefined,
-  nodeIdleMs: undefined,
-  totalMs: undefined,
-  deadlineMs: undefined,
-  estimateMs: undefined
+  queueMs: null,
+  startMs: null,
+  nodeIdleMs: null,
+  totalMs: null,
+  deadlineMs: null,
+  estimateMs: null
 }
 
 const maxText = 512
 const maxList = 10_000
 
-/** Checks options; every problem is told, not only the first. Files are apart: the queue keeps them, not the pool. */
-export const check = (
-  options: JobOptions
-): Result.Result<
-  { readonly options: Checked; readonly attachments: ReadonlyArray<Attachment> },
-  PoolError
-> => {
+/** What one job asks for, in its parts: what names it, how it is run, and its files, which the queue keeps for it. */
+export interface Asked {
+  readonly id: JobId | undefined
+  readonly idempotencyKey: string | undefined
+  readonly options: Checked
+  readonly attachments: ReadonlyArray<Attachment>
+}
+
+/** Checks options; every problem is told, not only the first. */
+export const check = (options: JobOptions): Result.Result<Asked, PoolError> => {
   const problems: Array<string> = []
   const wrong = (condition: boolean, problem: string): void => {
     if (condition) problems.push(problem)
@@ -124,12 +144,12 @@ export const check = (
   const list = (name: string, value: ReadonlyArray<unknown> | undefined): void => {
     wrong(value !== undefined && value.length > maxList, `${name}: more than ${maxList} entries`)
   }
-  const ms = (name: string, value: Duration.Input | undefined): number | undefined => {
-    if (value === undefined) return undefined
+  const ms = (name: string, value: Duration.Input | undefined): number | null => {
+    if (value === undefined) return null
     const duration = Duration.fromInput(value)
     const millis = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
     wrong(!(millis > 0), `${name}: ${String(value)} is no time to wait`)
-    return millis
+    return Math.min(millis, unlimitedMs)
   }
   const { deadline, id, idempotencyKey, priority = 0, requires = {}, tenant = "", timeouts = {} } = options
   wrong(!Number.isFinite(priority), `priority: ${priority} is no number`)
@@ -159,7 +179,6 @@ export const check = (
     )
   }
   const checked: Checked = {
-    id,
     priority,
     tenant,
     prefer: options.prefer ?? none,
@@ -170,12 +189,11 @@ export const check = (
       classes: requires.classes ?? none,
       models: requires.models ?? none
     },
-    idempotencyKey,
     limits,
     metadata: options.metadata ?? null,
     onAmbiguity: options.onAmbiguity ?? "verify",
-    paid: options.paid,
+    paid: options.paid ?? null,
     acceptPartial: options.acceptPartial ?? false
   }
-  return Result.succeed({ options: checked, attachments: options.attachments ?? none })
+  return Result.succeed({ id, idempotencyKey, options: checked, attachments: options.attachments ?? none })
 }

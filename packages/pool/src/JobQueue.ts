@@ -68,7 +68,7 @@ export interface JobRecord {
   readonly lease: { readonly token: number; readonly expiresAt: number } | null
   /** A cancellation was asked for while somebody held the job; its holder is told by `extend`. */
   readonly cancelRequested: boolean
-  /** The job's last event, once it has ended or is dead; null where a cancellation took it out of the queue. */
+  /** The job's last event, once it has ended or is dead; null where it was cancelled without one. */
   readonly ending: JobEnding | null
   readonly endedAt: number | null
   /** As offered, and as the last holder left it; what a scheduler that did not take the job in needs to know of it. */
@@ -145,7 +145,8 @@ export class JobQueue extends Context.Service<JobQueue, {
     token: number,
     options?: { readonly delay?: Duration.Input; readonly ledger?: Json; readonly left?: boolean }
   ) => Effect.Effect<void, PoolError>
-  readonly cancel: (id: JobId) => Effect.Effect<Cancelled, PoolError>
+  /** Ends a job that waits, with this last event if there is one; else asks its holder to. */
+  readonly cancel: (id: JobId, ending?: JobEnding) => Effect.Effect<Cancelled, PoolError>
   /** Sets the job aside for a person. `LeaseLost` as above. */
   readonly deadLetter: (
     id: JobId,

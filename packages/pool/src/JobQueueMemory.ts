@@ -218,7 +218,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       ready(entry, { ...entry.head, notBefore: delayMs > 0 ? at + delayMs : 0 })
     })
 
-  const cancel = (id: JobId) =>
+  const cancel = (id: JobId, ending: JobEnding | null = null) =>
     Effect.sync((): Cancelled => {
       const entry = jobs.get(id)
       if (entry === undefined) return "unknown"
@@ -229,7 +229,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
         held(entry).cancelRequested = true
         return "requested"
       }
-      end(entry, "cancelled", null, now())
+      end(entry, ending === null ? "cancelled" : stateOfEnding(ending), ending, now())
       announcer.gone(id)
       return "removed"
     })

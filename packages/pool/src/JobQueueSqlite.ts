@@ -56,7 +56,7 @@ const payloadRows = Rows.decode(Rows.Payload)
 const fileRows = Rows.decode(Rows.File)
 const recordRows = Rows.decode(Rows.Record)
 const extendedRows = Rows.decode(Schema.Struct({ cancel_requested: Schema.Int }))
-const cancelledRows = Rows.decode(Schema.Struct({ state: Schema.Literals(["waiting", "claimed", "cancelled"]) }))
+const stateRows = Rows.decode(Schema.Struct({ state: Rows.state }))
 const statsRows = Rows.decode(Schema.Struct({
   waiting: Schema.Int,
   delayed: Schema.Int,
@@ -180,15 +180,18 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     yield* fenced(id, token, sequences, left ? Tables.leave : Tables.release, text, delayMs, delayMs)
   })
 
-  const cancel = (id: JobId) =>
-    write<Cancelled>(Effect.fnUntraced(function*(connection) {
+  const cancel = Effect.fnUntraced(function*(id: JobId, ending?: JobEnding) {
+    const text = ending === undefined ? null : yield* Effect.fromResult(Rows.fromEnding(ending))
+    const state = ending === undefined ? "cancelled" : Rows.stateOfEnding(ending)
+    return yield* write<Cancelled>(Effect.fnUntraced(function*(connection) {
       yield* Rows.query(connection, sequences, Tables.expire)
-      const [row] = yield* Rows.query(connection, cancelledRows, Tables.cancel, Rows.toStored(id))
+      const [row] = yield* Rows.query(connection, stateRows, Tables.cancel, text, state, Rows.toStored(id))
       // Where a run was left, whoever claims that one is told.
-      if (row !== undefined) return row.state === "cancelled" ? "removed" : "requested"
+      if (row !== undefined) return row.state === "waiting" || row.state === "claimed" ? "requested" : "removed"
       const before = yield* Rows.query(connection, offeredRows, Tables.offered, Rows.toStored(id))
       return before.length > 0 ? "ended" : "unknown"
     }))
+  })
 
   const changes = (text: string, id: JobId) =>
     write((connection) =>

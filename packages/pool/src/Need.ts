@@ -22,7 +22,7 @@ export interface Need {
   /** Model files that options name without an input: any list may have them. */
   readonly models: ReadonlyArray<string>
   /** What the job says of its own time, milliseconds warm; counts until runs say more. */
-  readonly estimateMs: number | undefined
+  readonly estimateMs: number | null
 }
 
 /** The options that say something of servers. */
@@ -59,7 +59,7 @@ export const of = (
 /** What is asked of servers beside the workflow's classes and files, as text: `""` for nothing, which is the common case. */
 export const placementOf = ({ exclude, limits, prefer, requires }: Asking): string => {
   const { classes, models, tags, vramBytes } = requires
-  const { estimateMs = 0 } = limits
+  const estimateMs = limits.estimateMs ?? 0
   const lists = [exclude, prefer, tags, classes, models]
   if (estimateMs + vramBytes === 0 && lists.every((one) => one.length === 0)) return ""
   return JSON.stringify([...lists.map((one) => one.toSorted()), vramBytes, estimateMs])

@@ -21,7 +21,8 @@ import * as RetryBudget from "./RetryBudget.ts"
 export interface Ended {
   readonly entry: Job.Entry
   readonly record: Job.AttemptRecord
-  readonly member: Member
+  /** The server, if it is still there. */
+  readonly member: Member | undefined
   /** The run's ending; where a clock ran out, the failure that it stands for. */
   readonly ending: Ending
   /** The server took the prompt, or nobody knows that it did not. */
@@ -40,6 +41,8 @@ export interface Ended {
   readonly paid: boolean
   /** Another workflow ran on the server just before. */
   readonly anotherKeyBefore: boolean
+  /** It was lost with whoever watched it: that says nothing of the server. */
+  readonly unwatched: boolean
 }
 
 /** What follows for the job, as the queue is told it. */
@@ -83,10 +86,11 @@ const contentOf = (entry: Job.Entry): string => entry.content ?? entry.id
 
 /** Counts the failure where it counts, and tells what is blocked by it. */
 const blame = (fleet: Fleet, ended: Ended, reason: Reason, now: number): ReadonlyArray<Breakers.Notice> => {
-  const { entry, member: { facts: { id } }, ranMs } = ended
-  const input: Breakers.Input = reason._tag === "Cancelled"
-    ? { _tag: "Neutral", server: id, key: entry.kind.affinity }
-    : { _tag: "Failed", server: id, key: entry.kind.affinity, content: contentOf(entry), reason: reason._tag, ranMs }
+  const { entry, ranMs, record: { server }, unwatched } = ended
+  const key = entry.kind.affinity
+  const input: Breakers.Input = reason._tag === "Cancelled" || unwatched
+    ? { _tag: "Neutral", server, key }
+    : { _tag: "Failed", server, key, content: contentOf(entry), reason: reason._tag, ranMs }
   return Breakers.step(fleet.breakers, input, now)
 }
 
@@ -96,13 +100,13 @@ const succeeded = (
   ending: Extract<Ending, { readonly _tag: "Completed" }>,
   now: number
 ): Meaning => {
-  const { cold, entry, member: { facts: { id } }, ranMs } = ended
+  const { cold, entry, ranMs, record: { server } } = ended
   const key = entry.kind.affinity
-  if (cold !== undefined) Estimates.step(fleet.estimates, { server: id, key, cold, executionMs: ranMs })
+  if (cold !== undefined) Estimates.step(fleet.estimates, { server, key, cold, executionMs: ranMs })
   const executions = entry.executions
   return {
     told: [{ _tag: "AttemptEnded", number: ended.record.number, ending, verdict: "done", executions }],
-    notices: Breakers.step(fleet.breakers, { _tag: "Succeeded", server: id, key }, now),
+    notices: Breakers.step(fleet.breakers, { _tag: "Succeeded", server, key }, now),
     follows: { _tag: "Settle", told: { _tag: "JobSucceeded", outputs: ending.outputs, executions } }
   }
 }
@@ -114,7 +118,8 @@ const restCapMs = Duration.toMillis(Defaults.failover.restCap)
 
 /** It needs a larger card, and there is none. */
 const isBeyond = (fleet: Fleet, verdict: Failover.Verdict, { entry, member }: Ended, now: number): boolean =>
-  verdict._tag === "Retry" && verdict.largerThan !== null && !hasLarger(fleet, entry.kind.need, member, now)
+  verdict._tag === "Retry" && verdict.largerThan !== null && member !== undefined &&
+  !hasLarger(fleet, entry.kind.need, member, now)
 
 const tooLarge: Failover.Verdict = { _tag: "GiveUp", why: "no server has a larger card", exonerate: false }
 
@@ -150,9 +155,9 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
   }
   const error = ending._tag === "Failed"
     ? ending.error
-    : new ExecutionError({ reason, runId: record.runId, backend: member.facts.id })
+    : new ExecutionError({ reason, runId: record.runId, backend: record.server })
   const attempt: Failover.Attempt = {
-    server: member.facts.id,
+    server: record.server,
     reason,
     accepted: ended.accepted && !ended.onlyWaited,
     paid: ended.paid,
@@ -173,13 +178,15 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
       const delayMs = Math.ceil(Math.max(verdict.delayMs, wait))
       if (reason._tag === "RateLimited") {
         // The server is left alone, not the job: others may take it at once.
-        member.restsUntil = Math.max(member.restsUntil, now + Math.min(delayMs, restCapMs))
+        if (member !== undefined) {
+          member.restsUntil = Math.max(member.restsUntil, now + Math.min(delayMs, restCapMs))
+        }
         return { told, notices, follows: { _tag: "Release", delayMs: 0, ledger } }
       }
       if (now + delayMs >= entry.deadlineAt) {
         return { told, notices, follows: { _tag: "Settle", told: { _tag: "JobFailed", error, executions } } }
       }
-      const { vramBytes } = offered(member, now)
+      const vramBytes = member === undefined ? undefined : offered(member, now).vramBytes
       return {
         told,
         notices,

@@ -22,8 +22,8 @@ type State = Fleet.Fleet
 export const whyNever = (need: Need.Need, member: Member.Member, now: number): string | undefined =>
   Need.lacks(need, Member.offered(member, now))
 
-/** Expected warm milliseconds there: learnt, else what the job says of itself; undefined: nobody knows. */
-const expected = (fleet: State, need: Need.Need, key: AffinityKey, id: BackendId): number | undefined => {
+/** Expected warm milliseconds there: learnt, else what the job says of itself; null: nobody knows. */
+const expected = (fleet: State, need: Need.Need, key: AffinityKey, id: BackendId): number | null => {
   const { samples, warmMs } = Estimates.estimate(fleet.estimates, id, key)
   return samples > 0 ? warmMs : need.estimateMs
 }

@@ -17,11 +17,11 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
+import * as Adoption from "./Adoption.ts"
 import * as Breakers from "./Breakers.ts"
 import * as Discovery from "./Discovery.ts"
 import * as Failover from "./Failover.ts"
@@ -37,6 +37,7 @@ import type { PoolEvent } from "./PoolEvent.ts"
 import * as PoolLog from "./PoolLog.ts"
 import * as Prefetch from "./Prefetch.ts"
 import * as ReadySet from "./ReadySet.ts"
+import * as Recovery from "./Recovery.ts"
 import * as Residency from "./Residency.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 import { Router } from "./Router.ts"
@@ -69,7 +70,10 @@ export interface Options<R = never> {
   readonly tenantWeights?: Readonly<Record<string, number>>
   /** Between two probes of a server that says nothing; 0: none. */
   readonly probe?: Duration.Input
-  /** What happens to running prompts when the pool closes. Default `cancel`. */
+  /**
+   * What happens to running prompts when the pool closes. Default: with a durable queue `leave`, and the next pool on it
+   * takes them over; else `cancel`.
+   */
   readonly onClose?: "cancel" | "leave"
 }
 
@@ -113,7 +117,7 @@ export interface Shape {
   ) => Effect.Effect<ReadonlyArray<PoolJob<Metadata>>, PoolError>
   /** Submits on subscription; an early end of the consumer leaves the job alone. */
   readonly run: (workflow: Workflow.Workflow, options?: JobOptions) => Stream.Stream<JobEvent, PoolError>
-  /** A job of this pool; fails for one that was never here, or was forgotten. */
+  /** A job of this pool or of its queue; fails for one that was never there, or was forgotten. */
   readonly get: (id: JobId) => Effect.Effect<PoolJob, PoolError>
   /** Those that ended lately, in that order, then the open ones in order of arrival. */
   readonly list: Effect.Effect<ReadonlyArray<Job.View>>
@@ -188,14 +192,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
       ])
     }
   }
-  const tellJob = (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => {
-    publish(Job.tell(entry, told, time().at))
+  const tellJob = (entry: Job.Entry, told: ReadonlyArray<Job.Told>, at = time().at) => {
+    publish(Job.tell(entry, told, at))
     // It waited until its first placement, or until its end.
-    if (
-      told.some((one) => one._tag === "Placed")
-        ? entry.attemptCount === 1
-        : entry.ending !== undefined && entry.attemptCount === 0
-    ) {
+    if (!entry.wasPlaced && (entry.ending !== undefined || told.some((one) => one._tag === "Placed"))) {
+      entry.wasPlaced = true
       Admission.left(admission, entry.options.tenant, time().now)
     }
     if (entry.ending !== undefined) waiting.forget(entry)
@@ -205,10 +206,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
     queue,
     fleet,
     jobs,
-    isActive: (id) => scheduler.active.has(id),
+    isActive: (id) => isActive(id),
     tellJob
   })
 
+  const onClose = options.onClose ?? (queue.durable ? "leave" : "cancel")
   const scheduler = yield* Scheduler.make({
     queue,
     router,
@@ -220,23 +222,45 @@ export const make = Effect.fnUntraced(function*<R = never>(
       budget: RetryBudget.init(options.budget)
     },
     maxRunningPerTenant: options.maxRunningPerTenant ?? Number.POSITIVE_INFINITY,
-    onClose: options.onClose ?? "cancel",
+    onClose,
     prefetch: options.prefetch === "off" ? "off" : { ...Prefetch.defaults, ...options.prefetch },
     tellJob,
     tellServer: (member, told) => tellServer(member.facts.id, told),
     notice,
-    released: waiting.refuse
+    released: waiting.refuse,
+    handedOn: (entry) => adoption.follow(entry)
   })
+  const recovery = yield* Recovery.make({
+    queue,
+    fleet,
+    runner: scheduler,
+    handedOn: (entry) => adoption.follow(entry)
+  })
+  const isActive = (id: JobId): boolean => scheduler.active.has(id) || recovery.isOpen(id)
 
-  yield* Effect.forkScoped(
-    Stream.runForEach(queue.heads, (changes) =>
-      Effect.sync(() => {
-        // A queue may hold jobs of other pools: who does not know a job cannot run it.
-        const own = changes.filter((change) => change._tag === "Gone" || jobs.open.has(change.head.id))
-        ReadySet.step(ready, own, time().now)
-        scheduler.wake()
-      }))
-  )
+  /** The queue has it, and so does this pool. */
+  const joined = (entry: Job.Entry) => {
+    Admission.joined(admission, entry.options.tenant, time().now)
+    publish(Job.queued(entry))
+    scheduler.wake()
+    waiting.watch(entry)
+    return waiting.refuse(entry)
+  }
+
+  const adoption = yield* Adoption.make({
+    queue,
+    jobs,
+    ready,
+    recovery,
+    isActive,
+    joined: (entry) =>
+      Effect.suspend(() => {
+        Jobs.add(jobs, entry)
+        return joined(entry)
+      }),
+    tellJob,
+    wake: scheduler.wake
+  })
 
   // ── Jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -255,7 +279,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
       if (entry.ending !== undefined) return
       entry.cancelAsked = true
       const told = { _tag: "JobCancelled", by: "us", executions: entry.executions } as const
-      if (!(yield* waiting.end(entry, told))) yield* scheduler.cancel(entry)
+      if (yield* waiting.end(entry, told)) return
+      // Whoever holds it is told, and if that is us and we end, whoever takes it over.
+      if (queue.durable) yield* queue.cancel(entry.id)
+      yield* scheduler.cancel(entry)
     })
 
   const submit = Effect.fnUntraced(function*<Metadata extends Json.Json = null>(
@@ -279,35 +306,21 @@ export const make = Effect.fnUntraced(function*<R = never>(
       Effect.sync(() => {
         if (known === undefined) Jobs.drop(jobs, entry)
       }))
-    if (offered === "duplicate") {
-      return toJob(known ?? (yield* elsewhere(entry)), metadata)
+    if (offered === "queued") {
+      yield* joined(entry)
+      return toJob(entry, metadata)
     }
-    Admission.joined(admission, tenant, time().now)
-    publish(Job.queued(entry))
-    scheduler.wake()
-    waiting.watch(entry)
-    yield* waiting.refuse(entry)
-    return toJob(entry, metadata)
-  })
-
-  /** The queue knows the job and this pool does not: it ended long ago, or another pool has it. */
-  const elsewhere = Effect.fnUntraced(function*(entry: Job.Entry) {
+    if (known !== undefined) return toJob(known, metadata)
     Jobs.drop(jobs, entry)
-    const record = Option.getOrUndefined(yield* queue.get(entry.id))
-    if (record?.ending == null) {
-      return yield* poolError({ _tag: "InvalidOptions", option: "id", problem: "this job is another pool's" })
-    }
-    Job.tell(entry, [record.ending], record.endedAt ?? time().at)
-    return entry
+    return toJob(yield* find(entry.id), metadata)
   })
 
-  const find = (id: JobId): Effect.Effect<Job.Entry, PoolError> =>
-    Effect.suspend(() => {
-      const entry = Jobs.get(jobs, id)
-      return entry === undefined
-        ? Effect.fail(poolError({ _tag: "InvalidOptions", option: "id", problem: `no job is known as ${id}` }))
-        : Effect.succeed(entry)
-    })
+  /** A job that this pool has, or the queue. */
+  const find = Effect.fnUntraced(function*(id: JobId) {
+    const entry = Jobs.get(jobs, id) ?? (yield* adoption.adopt(id))
+    if (entry !== undefined) return entry
+    return yield* poolError({ _tag: "InvalidOptions", option: "id", problem: `no job is known as ${id}` })
+  })
 
   // ── Servers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -20,30 +20,26 @@ import type * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import type * as Fleet from "./Fleet.ts"
 import * as Job from "./Job.ts"
-import type { Claim, JobQueue } from "./JobQueue.ts"
-import * as Jobs from "./Jobs.ts"
+import type { OpenRun } from "./JobHead.ts"
+import type { Claim } from "./JobQueue.ts"
 import * as Member from "./Member.ts"
 import * as Outcome from "./Outcome.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Residency from "./Residency.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 import type { Why } from "./Router.ts"
+import * as Settlement from "./Settlement.ts"
 import * as Transfer from "./Transfer.ts"
 
 /** What attempts work on; all of it is the pool's. */
-export interface Options {
-  readonly queue: JobQueue["Service"]
+export interface Options extends Settlement.Options {
   readonly fleet: Fleet.Fleet
-  readonly jobs: Jobs.Jobs
   readonly ready: ReadySet.State
   readonly policy: Outcome.Policy
   /** What happens to runs when the pool closes. */
   readonly onClose: "cancel" | "leave"
-  readonly tellJob: (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => void
   readonly tellServer: (member: Member.Member, told: ReadonlyArray<Member.Told>) => void
   readonly notice: (notices: ReadonlyArray<Breakers.Notice>) => void
-  /** A job waits again, after an attempt that may have taught something about it. */
-  readonly released: (entry: Job.Entry) => Effect.Effect<void>
   /** Something has ended: another job may be placed. */
   readonly wake: () => void
 }
@@ -59,9 +55,12 @@ interface Shown {
 /** A claimed job on its way. */
 export interface Active {
   readonly entry: Job.Entry
-  readonly claim: Claim
+  /** A new one where the lease ran out and nobody else had taken the job. */
+  claim: Claim
   readonly member: Member.Member
-  readonly runId: RunId
+  readonly run: OpenRun
+  /** The run was there before: it is watched, not sent. */
+  readonly isLeft: boolean
   readonly shown: Shown
   /** It is taken back for another server. */
   recalled: boolean
@@ -74,12 +73,19 @@ export interface Active {
 }
 
 /** A job that was claimed for this member. */
-export const activate = (entry: Job.Entry, claim: Claim, member: Member.Member, runId: RunId): Active => ({
+export const activate = (
+  entry: Job.Entry,
+  claim: Claim,
+  member: Member.Member,
+  run: OpenRun,
+  isLeft = false
+): Active => ({
   entry,
   claim,
   member,
-  runId,
-  shown: { accepted: false, startedAt: undefined, began: false, found: undefined },
+  run,
+  isLeft,
+  shown: { accepted: isLeft, startedAt: undefined, began: false, found: undefined },
   recalled: false,
   neverRan: false,
   asked: Deferred.makeUnsafe(),
@@ -95,6 +101,18 @@ export interface Runner {
   readonly cancel: (entry: Job.Entry) => Effect.Effect<void>
   /** Takes a job back that waits on its server: it goes to another one. */
   readonly recall: (one: Active) => Effect.Effect<void>
+  /** Ends an attempt of which nothing more can be learnt: its run was left, and nobody knows it. */
+  readonly abandon: (lost: Abandoned) => Effect.Effect<void>
+}
+
+/** A run that was left and is given up. */
+export interface Abandoned {
+  readonly entry: Job.Entry
+  readonly claim: Claim
+  readonly run: OpenRun
+  readonly reason: Reason
+  /** Whether it counts as a run that may have happened; one that its server never heard of does not. */
+  readonly accepted: boolean
 }
 
 const ms = Duration.toMillis
@@ -106,6 +124,7 @@ const clockOptions = (
   fleet: Fleet.Fleet,
   member: Member.Member,
   now: number,
+  sinceMs: number,
   paid: boolean
 ): AttemptClock.Options => {
   const { limits } = entry.options
@@ -120,11 +139,11 @@ const clockOptions = (
     betweenStepsMs: paid ? ms(timeouts.nodePaid) : ms(timeouts.nodeStep),
     stepFactor: timeouts.nodeSteps,
     warnMs: ms(timeouts.nodeWarning),
-    totalMs: Math.min(limits.totalMs ?? Number.POSITIVE_INFINITY, entry.deadlineAt - now),
+    totalMs: Math.min((limits.totalMs ?? Number.POSITIVE_INFINITY) - sinceMs, entry.deadlineAt - now),
     known: slowest === 0
       ? undefined
       : { p99Ms: slowest, floorMs: ms(timeouts.nodeLearned), factor: timeouts.nodeP99 },
-    nodeIdleMs: limits.nodeIdleMs
+    nodeIdleMs: limits.nodeIdleMs ?? undefined
   }
 }
 
@@ -138,9 +157,12 @@ const show = ({ claim, shown }: Active, events: ReadonlyArray<ExecutionEvent>): 
   }
 }
 
-/** Whether runs of this job may cost money there. */
-export const isPaid = (entry: Job.Entry, { capabilities }: Member.Member): boolean =>
-  entry.options.paid ?? [...entry.kind.need.classes].some((name) => capabilities?.paid.has(name) === true)
+/** Whether runs of this job may cost money there, or on any server of which that is known. */
+export const isPaid = (entry: Job.Entry, ...members: ReadonlyArray<Member.Member>): boolean =>
+  entry.options.paid ??
+    [...entry.kind.need.classes].some((name) =>
+      members.some(({ capabilities }) => capabilities?.paid.has(name) === true)
+    )
 
 const isClosed = (ending: Ending): boolean => ending._tag === "Failed" && ending.error.reason._tag === "Closed"
 
@@ -155,36 +177,13 @@ const nameOf = (ending: Ending): string => ending._tag === "Failed" ? ending.err
 
 /** Attempts in the scope of the caller. */
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Runner, never, Scope.Scope> {
-  const { fleet, jobs, notice, policy, queue, ready, tellJob, tellServer, wake } = options
+  const { fleet, notice, policy, queue, ready, tellJob, tellServer, wake } = options
   const clock = yield* Clock.Clock
   const scope = yield* Effect.scope
   const tracer = yield* Effect.tracer
   const active = new Map<JobId, Active>()
+  const settlement = yield* Settlement.make(options)
   const now = () => readTime(clock).now
-
-  /** The job has ended, whatever the queue makes of it: a lost lease means that somebody else ends it. */
-  const over = (entry: Job.Entry, told: Job.EndingTold) => {
-    tellJob(entry, [told])
-    Jobs.end(jobs, entry, now())
-  }
-
-  const settle = ({ claim, entry }: Active, follows: Outcome.Follows) => {
-    const { head: { id }, token } = claim
-    switch (follows._tag) {
-      case "Settle":
-        over(entry, follows.told)
-        return entry.ending === undefined ? Effect.void : queue.settle(id, token, entry.ending)
-      case "DeadLetter":
-        over(entry, follows.told)
-        return entry.ending?._tag === "DeadLettered" ? queue.deadLetter(id, token, entry.ending) : Effect.void
-      case "Release":
-        entry.ledger = follows.ledger
-        return Effect.andThen(
-          queue.release(id, token, { delay: follows.delayMs, ledger: follows.ledger }),
-          options.released(entry)
-        )
-    }
-  }
 
   /** What the run says of its server: what is warm there now, what it lacks. */
   const learn = ({ entry, member, shown }: Active, ending: Ending) => {
@@ -202,19 +201,21 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }
   }
 
+  const failure = ({ runId, server }: OpenRun, reason: Reason, ranMs: number): Ending => ({
+    _tag: "Failed",
+    runId,
+    backend: server,
+    sequence: 0,
+    at: readTime(clock).at,
+    elapsed: ranMs,
+    via: "client",
+    error: new ExecutionError({ reason, runId, backend: server })
+  })
+
   /** How the attempt ended; a limit that ran out is a failure, and a closed client is its server's removal. */
-  const endingOf = ({ entry, member, runId }: Active, decided: Attempt.Decided, ranMs: number): Ending => {
+  const endingOf = ({ entry, member, run }: Active, decided: Attempt.Decided, ranMs: number): Ending => {
     const { id: backend } = member.facts
-    const failed = (reason: Reason): Ending => ({
-      _tag: "Failed",
-      runId,
-      backend,
-      sequence: 0,
-      at: readTime(clock).at,
-      elapsed: ranMs,
-      via: "client",
-      error: new ExecutionError({ reason, runId, backend })
-    })
+    const failed = (reason: Reason) => failure(run, reason, ranMs)
     if (decided._tag === "GivenUp") {
       const isLate = now() >= entry.deadlineAt
       return failed(isLate ? { _tag: "DeadlineExceeded", deadline: readTime(clock).at } : decided.reason)
@@ -225,21 +226,22 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   const run = Effect.fnUntraced(function*(one: Active, why: Why) {
-    const { claim, entry, member, runId, shown } = one
+    const { claim, entry, isLeft, member, run: { number, runId, startedAt: sentAt }, shown } = one
     const { backend, facts: { id: server } } = member
     if (backend === undefined) return
     const key = entry.kind.affinity
     const paid = isPaid(entry, member)
     const before = Residency.residents(fleet.residency, server)[0]
-    const record = Job.attempted(entry, { runId, server, startedAt: readTime(clock).at, why })
-    if (record.number === 1) RetryBudget.job(policy.budget, now())
+    entry.attemptCount = number - 1
+    const record = Job.attempted(entry, { runId, server, startedAt: sentAt, why })
+    if (number === 1) RetryBudget.job(policy.budget, now())
     tellJob(entry, [{ _tag: "Placed", server, why }])
     const startedAt = now()
-    if (entry.ledger.freeOn === server) yield* Effect.ignore(backend.freeMemory)
+    if (entry.ledger.freeOn === server && !isLeft) yield* Effect.ignore(backend.freeMemory)
     const decided = yield* Attempt.run({
       backend,
       runId,
-      events: Transfer.run(
+      events: isLeft ? backend.attach(runId) : Transfer.run(
         backend,
         {
           runId,
@@ -257,7 +259,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
           }
         }
       ),
-      clock: clockOptions(entry, fleet, member, startedAt, paid),
+      clock: clockOptions(entry, fleet, member, startedAt, readTime(clock).at - sentAt, paid),
       onEvents: (events) => {
         member.aliveAt = now()
         show(one, events)
@@ -278,7 +280,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     // Without a model no run is a cold one; with one, nobody knows.
     const nothingToLoad = entry.kind.need.files.length === 0 ? false : undefined
     // The estimate is that of the submission; what the job really took is its tenant's.
-    ReadySet.correct(ready, entry.options.tenant, claim.head.cost, shown.startedAt === undefined ? 0 : executionMs)
+    const charged = isLeft ? 0 : claim.head.cost
+    ReadySet.correct(ready, entry.options.tenant, charged, shown.startedAt === undefined ? 0 : executionMs)
     const meaning = Outcome.step(
       fleet,
       policy,
@@ -292,25 +295,63 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         recalled: one.recalled,
         neverRan: one.neverRan && !shown.began,
         began: shown.began,
-        cold: shown.found === undefined ? nothingToLoad : shown.found === null,
+        // Of a run that was left nobody saw the beginning.
+        cold: isLeft ? undefined : shown.found === undefined ? nothingToLoad : shown.found === null,
         ranMs: executionMs,
         paid,
-        anotherKeyBefore: before !== undefined && before.key !== key
+        anotherKeyBefore: before !== undefined && before.key !== key,
+        unwatched: false
       },
       now(),
       yield* Random.next
     )
-    active.delete(entry.id)
     if (decided._tag === "Ended") vacate(member, runId, hasDied(ending))
     else yield* Effect.forkIn(fence(member, runId, decided.rest), scope)
     notice(meaning.notices)
     tellJob(entry, meaning.told)
-    yield* Effect.ignore(settle(one, meaning.follows))
+    wake()
+    yield* settlement.conclude(one, meaning.follows)
+    if (active.get(entry.id) === one) active.delete(entry.id)
+    wake()
+  })
+
+  const abandon = Effect.fnUntraced(function*({ accepted, claim, entry, reason, run }: Abandoned) {
+    const { number, runId, server, startedAt } = run
+    entry.attemptCount = number - 1
+    const why = { policy: "recovered", found: false }
+    const record = Job.attempted(entry, { runId, server, startedAt, why })
+    record.endedAs = reason._tag
+    record.endedAt = readTime(clock).at
+    const paid = isPaid(entry, ...fleet.members.values())
+    const meaning = Outcome.step(
+      fleet,
+      policy,
+      {
+        entry,
+        record,
+        member: fleet.members.get(server),
+        ending: failure(run, reason, Math.max(0, record.endedAt - startedAt)),
+        accepted: accepted || paid,
+        onlyWaited: false,
+        recalled: false,
+        neverRan: false,
+        began: false,
+        cold: undefined,
+        ranMs: 0,
+        paid,
+        anotherKeyBefore: false,
+        unwatched: true
+      },
+      now(),
+      yield* Random.next
+    )
+    tellJob(entry, [{ _tag: "Placed", server, why }, ...meaning.told])
+    yield* settlement.conclude({ claim, entry }, meaning.follows)
     wake()
   })
 
   /** What the run has shown counts for its place on the server: one that has begun waits behind nobody. */
-  const seen = ({ member, runId, shown }: Active) => {
+  const seen = ({ member, run: { runId }, shown }: Active) => {
     const held = member.runs.get(runId)
     if (held === undefined) return
     const begun = shown.began || shown.startedAt !== undefined
@@ -349,7 +390,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       const { backend } = one.member
       if (backend === undefined) return Effect.void
       const done = one.ending ??= Deferred.makeUnsafe<void>()
-      return backend.cancel(one.runId).pipe(
+      return backend.cancel(one.run.runId).pipe(
         Effect.map((outcome) => {
           if (outcome === "removed") one.neverRan = true
         }),
@@ -366,14 +407,18 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       return end(one)
     })
 
+  /** Of a lease that was lost the end of the run will tell, or the queue, where nobody else has taken the job. */
+  const extend = ({ claim, entry }: Active) =>
+    queue.extend(entry.id, claim.token, leaseMs).pipe(
+      Effect.flatMap(({ cancelRequested }) => cancelRequested ? cancel(entry) : Effect.void),
+      Effect.ignore
+    )
+
   /** Keeps what is claimed, and hears who wants it cancelled. */
   const keep = Effect.gen(function*() {
     for (;;) {
       yield* Effect.sleep(leaseMs / 3)
-      for (const { claim, entry } of [...active.values()]) {
-        const kept = yield* Effect.result(queue.extend(entry.id, claim.token, leaseMs))
-        if (kept._tag === "Success" && kept.success.cancelRequested) yield* cancel(entry)
-      }
+      yield* Effect.forEach([...active.values()], extend, { concurrency: "unbounded", discard: true })
     }
   })
   yield* Effect.forkScoped(keep)
@@ -382,14 +427,20 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     active,
     start: (one, why) =>
       Effect.suspend(() => {
-        const { entry } = one
+        const { claim, entry } = one
         active.set(entry.id, one)
+        entry.cancelAsked ||= claim.cancelRequested
         // It was asked for while the queue was claiming it.
         if (entry.cancelAsked) Deferred.doneUnsafe(one.asked, Effect.void)
         const span = { parent: Job.span(entry, tracer), captureStackTrace: false }
-        return Effect.asVoid(Effect.forkIn(Effect.withSpan(run(one, why), "comfy.attempt", span), scope))
+        const attempt = Effect.onInterrupt(Effect.withSpan(run(one, why), "comfy.attempt", span), () =>
+          settlement.giveBack(one, options.onClose === "leave"))
+        const started = Effect.forkIn(attempt, scope)
+        // What was asked before there was anything to end is done now.
+        return Effect.andThen(started, entry.cancelAsked && one.isLeft ? cancel(entry) : Effect.void)
       }),
     cancel,
+    abandon,
     recall: (one) =>
       Effect.suspend(() => {
         one.recalled = true

@@ -3,7 +3,7 @@
  * and lets the attempt run beside. A job is bound when its server is idle, or about to be.
  */
 import { makeRunId } from "@effect-comfyui/execution/Ids"
-import type { BackendId } from "@effect-comfyui/execution/Ids"
+import type { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import * as Clock from "effect/Clock"
@@ -15,7 +15,7 @@ import type * as Scope from "effect/Scope"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
-import type { JobHead } from "./JobHead.ts"
+import type { JobHead, OpenRun } from "./JobHead.ts"
 import * as Jobs from "./Jobs.ts"
 import type { Member } from "./Member.ts"
 import * as Placement from "./Placement.ts"
@@ -34,7 +34,7 @@ export interface Options extends Omit<Runner.Options, "wake"> {
 }
 
 /** The loop, for the pool. */
-export interface Scheduler extends Pick<Runner.Runner, "active" | "cancel"> {
+export interface Scheduler extends Pick<Runner.Runner, "active" | "cancel" | "start" | "abandon"> {
   /** Look again: something may have changed. */
   readonly wake: () => void
   /** Places nothing more; what runs goes on. */
@@ -42,6 +42,7 @@ export interface Scheduler extends Pick<Runner.Runner, "active" | "cancel"> {
 }
 
 const lease = Defaults.queue.lease
+const againMs = Duration.toMillis(Defaults.queue.again)
 
 /** What is not worth recalling now is looked at again after this. */
 const askAgainMs = 250
@@ -60,6 +61,7 @@ export const make = Effect.fnUntraced(function*(
   const isStopped = () => stopped
   const wake = () => void latch.openUnsafe()
   const now = () => readTime(clock).now
+  const scope = yield* Effect.scope
   const runner = yield* Runner.make({ ...options, wake })
   /** Since when a server has had nothing to do. */
   const idleSince = new Map<BackendId, number>()
@@ -79,8 +81,11 @@ export const make = Effect.fnUntraced(function*(
 
   /** Takes the server at once, so that nothing else is placed there while the queue answers. */
   const place = Effect.fnUntraced(function*(head: JobHead, member: Member, why: Why, isNext = false) {
+    const entry = jobs.open.get(head.id)
+    ReadySet.claimed(ready, head)
+    if (entry === undefined) return
     const runId = yield* makeRunId
-    const at = now()
+    const { at: startedAt, now: at } = readTime(clock)
     const { id } = member.facts
     const { coldMs, warmMs } = Estimates.estimate(fleet.estimates, id, head.affinity)
     const isWarm = isNext || Residency.warmth(fleet.residency, id, head.affinity)?.warm === true
@@ -97,16 +102,31 @@ export const make = Effect.fnUntraced(function*(
     if (Breakers.permit(fleet.breakers, id, head.affinity, at) === "probe") {
       notice(Breakers.step(fleet.breakers, { _tag: "Probing", server: id, key: head.affinity }, at))
     }
-    ReadySet.claimed(ready, head)
-    const claim = yield* Effect.catch(queue.claim(head.id, lease), () => Effect.succeedNone)
-    const entry = jobs.open.get(head.id)
-    if (Option.isNone(claim) || entry === undefined) {
-      member.runs.delete(runId)
-      if (Option.isSome(claim)) yield* Effect.ignore(queue.release(head.id, claim.value.token))
-      return
-    }
-    yield* runner.start(Runner.activate(entry, claim.value, member, runId), why)
+    const run: OpenRun = { runId, server: id, number: entry.attemptCount + 1, startedAt }
+    const claimed = Effect.matchEffect(queue.claim(head.id, lease, run), {
+      onSuccess: Option.match({
+        onNone: () => Effect.sync(() => unplaced(head, member, runId)),
+        onSome: (claim) => runner.start(Runner.activate(entry, claim, member, run), why)
+      }),
+      onFailure: () =>
+        Effect.sync(() => {
+          unplaced(head, member, runId)
+          // Nobody else tells of it: it waits as before, once the queue answers again.
+          ReadySet.step(ready, [{ _tag: "Ready", head, inMs: againMs }], now())
+        })
+    })
+    // A store answers many at once as fast as one.
+    yield* queue.durable ? Effect.forkIn(claimed, scope, { startImmediately: true }) : claimed
   })
+
+  /** Somebody else has it: nothing has happened here. */
+  const unplaced = (head: JobHead, member: Member, runId: RunId) => {
+    member.runs.delete(runId)
+    ReadySet.correct(ready, head.tenant, head.cost, 0)
+    const input: Breakers.Input = { _tag: "Neutral", server: member.facts.id, key: head.affinity }
+    notice(Breakers.step(fleet.breakers, input, now()))
+    wake()
+  }
 
   /** Gives jobs to idle servers, as the router says; answers when to look again. */
   const fill = Effect.fnUntraced(function*() {
@@ -199,8 +219,8 @@ export const make = Effect.fnUntraced(function*(
 
   /** Jobs that wait on a busy server. */
   const sentAhead = (): ReadonlyArray<Runner.Active> =>
-    [...runner.active.values()].filter(({ member, recalled, runId }) =>
-      !recalled && member.runs.get(runId)?.isNext === true
+    [...runner.active.values()].filter(({ member, recalled, run }) =>
+      !recalled && member.runs.get(run.runId)?.isNext === true
     )
 
   /** Takes back what waits on a busy server while the router would give it to one that stands idle. */
@@ -219,7 +239,7 @@ export const make = Effect.fnUntraced(function*(
     const free = new Set(idle)
     for (const one of waits) {
       if (free.size === 0) break
-      const reading = Placement.read(fleet, waiting, at, { idle: [...free], without: one.runId })
+      const reading = Placement.read(fleet, waiting, at, { idle: [...free], without: one.run.runId })
       const decision = router.decide(reading.view([one.claim.head], false))
       if (decision._tag !== "Place") {
         until = Math.min(until, Math.max(decision.until ?? until, at + askAgainMs))
@@ -260,6 +280,8 @@ export const make = Effect.fnUntraced(function*(
       stopped = true
     },
     active: runner.active,
-    cancel: runner.cancel
+    cancel: runner.cancel,
+    start: runner.start,
+    abandon: runner.abandon
   }
 })

@@ -1,14 +1,16 @@
-/** A workflow and what is wanted of it, made into a job and into what the queue keeps of it. Pure. */
+/** A workflow and what is wanted of it, made into a job and into what the queue keeps of it, and back. Pure. */
 import { JobId } from "@effect-comfyui/execution/Ids"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import type { Time } from "@effect-comfyui/execution/Time"
 import { sha256 } from "@effect-comfyui/workflow/Digest"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
+import type { AffinityKey, ContentKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
 import * as Result from "effect/Result"
 import * as Job from "./Job.ts"
-import { check, type JobOptions } from "./JobOptions.ts"
-import type { Offer } from "./JobQueue.ts"
+import * as JobLedger from "./JobLedger.ts"
+import { check, type Checked, fromJson, type JobOptions } from "./JobOptions.ts"
+import type { JobRecord, Offer } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import * as Need from "./Need.ts"
 
@@ -23,6 +25,13 @@ export interface Prepared {
   readonly offer: (cost: number) => Offer
 }
 
+const newKind = (
+  affinity: AffinityKey,
+  placement: string,
+  workflow: Workflow.Workflow,
+  options: Checked
+): Jobs.Kind => ({ affinity, placement, need: Need.of(workflow, options), jobs: 0 })
+
 /** `fresh`: an id nobody has. Fails for options that mean nothing, and for a graph in a circle. */
 export const prepare = (
   jobs: Jobs.Jobs,
@@ -32,7 +41,7 @@ export const prepare = (
   { at, now }: Time
 ): Result.Result<Prepared, PoolError> =>
   Result.gen(function*() {
-    const { attachments, options } = yield* check(wanted)
+    const { attachments, id: named, idempotencyKey, options } = yield* check(wanted)
     const key = yield* Result.mapError(
       WorkflowKey.affinity(workflow),
       ({ message }) => new PoolError({ reason: { _tag: "InvalidOptions", option: "workflow", problem: message } })
@@ -40,9 +49,8 @@ export const prepare = (
     const digest = WorkflowKey.content(workflow)
     const content = Result.isSuccess(digest) ? digest.success : null
     const asked = Need.placementOf(options)
-    const kind = Jobs.kindOf(jobs, key, asked) ??
-      { affinity: key, placement: asked, need: Need.of(workflow, options), jobs: 0 }
-    const id = idOf(options.id, options.idempotencyKey, fresh)
+    const kind = Jobs.kindOf(jobs, key, asked) ?? newKind(key, asked, workflow, options)
+    const id = idOf(named, idempotencyKey, fresh)
     const deadlineAt = now + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY)
     const entry = Job.make({ id, options, kind, content, submittedAt: at, deadlineAt })
     const { priority, tenant } = options
@@ -51,8 +59,33 @@ export const prepare = (
       entry,
       offer: (cost) => ({
         head: { id, priority, tenant, affinity, placement, cost, notBefore: 0 },
-        payload: { workflow, options: null, attachments },
+        payload: { workflow, options, attachments },
         fingerprint: content ?? sha256(Workflow.toJson(workflow))
       })
     }
   })
+
+const isContent = (fingerprint: string): fingerprint is ContentKey => fingerprint.startsWith("c1:")
+
+/**
+ * A job that another pool took in, or this one before its process ended, as the queue keeps it; its time goes on from when
+ * it was queued. `workflow`: its own, needed for the first job of its kind only. Undefined where that is not there, or no
+ * pool wrote its options.
+ */
+export const restore = (
+  jobs: Jobs.Jobs,
+  { fingerprint, head, ledger, options: kept, queuedAt }: JobRecord,
+  workflow: Workflow.Workflow | undefined,
+  { at, now }: Time
+): Job.Entry | undefined => {
+  const options = fromJson(kept)
+  if (options === undefined) return undefined
+  const { affinity, id, placement } = head
+  const kind = Jobs.kindOf(jobs, affinity, placement) ??
+    (workflow === undefined ? undefined : newKind(affinity, placement, workflow, options))
+  if (kind === undefined) return undefined
+  const deadlineAt = now + queuedAt - at + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY)
+  const content = isContent(fingerprint) ? fingerprint : null
+  const entry = Job.make({ id, options, kind, content, submittedAt: queuedAt, deadlineAt })
+  return Object.assign(entry, JobLedger.fromJson(ledger))
+}

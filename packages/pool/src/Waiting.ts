@@ -16,7 +16,8 @@ import type * as Scope from "effect/Scope"
 import * as Defaults from "./Defaults.ts"
 import type * as Fleet from "./Fleet.ts"
 import * as Heap from "./internal/heap.ts"
-import type * as Job from "./Job.ts"
+import * as Job from "./Job.ts"
+import { unlimitedMs } from "./JobOptions.ts"
 import type { JobQueue } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import * as Placement from "./Placement.ts"
@@ -28,7 +29,7 @@ export interface Options {
   readonly jobs: Jobs.Jobs
   /** An attempt of it runs: that one has clocks of its own. */
   readonly isActive: (id: JobId) => boolean
-  readonly tellJob: (entry: Job.Entry, told: ReadonlyArray<Job.Told>) => void
+  readonly tellJob: (entry: Job.Entry, told: ReadonlyArray<Job.Told>, at?: number) => void
 }
 
 /** The jobs of one pool that wait. */
@@ -71,9 +72,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const end: Waiting["end"] = (entry, told) =>
     Effect.suspend(() => {
       if (isActive(entry.id) || entry.ending !== undefined) return Effect.succeed(false)
-      return Effect.map(queue.cancel(entry.id), (outcome) => {
+      const { at } = readTime(clock)
+      return Effect.map(queue.cancel(entry.id, Job.endingOf(entry, told, at)), (outcome) => {
         if (outcome !== "removed" || entry.ending !== undefined) return false
-        tellJob(entry, [told])
+        tellJob(entry, [told], at)
         Jobs.end(jobs, entry, now())
         return true
       })
@@ -148,13 +150,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     watch: (entry) => {
       const { limits } = entry.options
       const wanted: ReadonlyArray<Timer> = [
-        ...limits.queueMs === undefined
+        ...limits.queueMs === null
           ? []
           : [{ at: now() + limits.queueMs, entry, limit: "queue", index: 0 } as const],
-        ...limits.deadlineMs === undefined
+        ...limits.deadlineMs === null
           ? []
           : [{ at: entry.deadlineAt, entry, limit: "deadline", index: 0 } as const]
-      ].filter(({ at }) => Number.isFinite(at))
+      ].filter(({ at }) => at < unlimitedMs)
       if (wanted.length === 0) return
       ofJob.set(entry.id, wanted)
       for (const timer of wanted) Heap.push(timers, timer, sooner)

@@ -16,12 +16,12 @@ describe("the options of a job", () => {
     const { options: checked } = Result.getOrThrow(JobOptions.check({}))
     assert.deepInclude(checked, { priority: 0, tenant: "", onAmbiguity: "verify", acceptPartial: false })
     assert.deepStrictEqual(checked.limits, {
-      queueMs: undefined,
-      startMs: undefined,
-      nodeIdleMs: undefined,
-      totalMs: undefined,
-      deadlineMs: undefined,
-      estimateMs: undefined
+      queueMs: null,
+      startMs: null,
+      nodeIdleMs: null,
+      totalMs: null,
+      deadlineMs: null,
+      estimateMs: null
     })
   })
 
@@ -34,8 +34,26 @@ describe("the options of a job", () => {
       exclude: [BackendId.make("gpu-1")]
     }))
     assert.strictEqual(checked.limits.deadlineMs, 120_000)
-    assert.strictEqual(checked.limits.nodeIdleMs, Number.POSITIVE_INFINITY)
+    assert.strictEqual(checked.limits.nodeIdleMs, JobOptions.unlimitedMs)
     assert.strictEqual(checked.priority, -1e300)
+  })
+
+  it("come back from a queue as they went", () => {
+    for (
+      const given of [{}, {
+        priority: 3,
+        tenant: "t",
+        deadline: Duration.infinity,
+        requires: { tags: ["big"], models: ["a.safetensors"] },
+        prefer: [BackendId.make("gpu-1")],
+        metadata: { order: [1, null, "x"] },
+        paid: true
+      } as const] satisfies ReadonlyArray<JobOptions.JobOptions>
+    ) {
+      const { options } = Result.getOrThrow(JobOptions.check(given))
+      assert.deepStrictEqual(JobOptions.fromJson(JSON.parse(JSON.stringify(options))), options)
+    }
+    for (const strange of [null, 7, [], {}, { priority: 1 }]) assert.isUndefined(JobOptions.fromJson(strange))
   })
 
   it("that mean nothing are all told at once", () => {

@@ -55,9 +55,15 @@ const succeeded = (name: string): JobEnding => ({ _tag: "JobSucceeded", ...commo
 const failure = <A, R>(effect: Effect.Effect<A, PoolError, R>): Effect.Effect<PoolError, never, R> =>
   Effect.match(effect, { onFailure: (error) => error, onSuccess: () => assert.fail("was not refused") })
 
+/** An error to end a job with. */
+const anError = Effect.flatMap(
+  JobQueue,
+  (queue) => failure(queue.settle(id("nobody"), 0, succeeded("nobody")))
+)
+
 const setAside = Effect.fnUntraced(function*(claim: Claim) {
   const queue = yield* JobQueue
-  const error = yield* failure(queue.settle(id("nobody"), 0, succeeded("nobody")))
+  const error = yield* anError
   yield* queue.deadLetter(claim.head.id, claim.token, { _tag: "DeadLettered", ...common(claim.head.id), error })
 })
 
@@ -320,6 +326,11 @@ const tests: Readonly<Record<string, Test>> = {
       yield* refused("a")
       assert.deepStrictEqual(yield* readyNow(1), ["b"])
       assert.strictEqual(yield* stateOf("a"), "cancelled")
+      const ending: JobEnding = { _tag: "JobFailed", ...common("b"), error: yield* anError }
+      assert.strictEqual(yield* queue.cancel(id("b"), ending), "removed")
+      assert.deepInclude(Option.getOrUndefined(yield* queue.get(id("b"))), { state: "failed", ending })
+      yield* queue.cancel(id("b"))
+      assert.deepInclude(Option.getOrUndefined(yield* queue.get(id("b"))), { state: "failed", ending })
     }),
 
   "the holder of a cancelled job is told, and may still end it as it went": ({ ttl }) =>

@@ -43,7 +43,7 @@ const headColumns = {
   not_before: Schema.Number
 }
 
-const state = Schema.Literals(["waiting", "claimed", "dead", "succeeded", "failed", "cancelled"])
+export const state = Schema.Literals(["waiting", "claimed", "dead", "succeeded", "failed", "cancelled"])
 
 const run = Schema.NullOr(Schema.String)
 

@@ -132,10 +132,11 @@ export const expire = `UPDATE comfy_job SET ${givenBack("run_id")} WHERE ${due} 
 /** Every claim there is: whoever made them is gone. */
 export const orphan = `UPDATE comfy_job SET ${givenBack("run_id")} WHERE state = 'claimed' RETURNING sequence`
 const ends = "state = 'waiting' AND run_id IS NULL"
-/** Id; the state that it has then. */
+/** The ending or null and the state that it means, id; the state that the job has then. */
 export const cancel = `UPDATE comfy_job SET
     cancel_requested = NOT (${ends}), version = CASE WHEN ${ends} THEN ${next} ELSE version END,
-    ended_at = CASE WHEN ${ends} THEN ${now} END, state = CASE WHEN ${ends} THEN 'cancelled' ELSE state END
+    ended_at = CASE WHEN ${ends} THEN ${now} END, ending = CASE WHEN ${ends} THEN ? END,
+    state = CASE WHEN ${ends} THEN ? ELSE state END
   WHERE id = ? AND state IN ('waiting', 'claimed') RETURNING state`
 export const redrive =
   `UPDATE comfy_job SET state = 'waiting', version = ${next}, attempt = 0, ledger = NULL, ending = NULL,
