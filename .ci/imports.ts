@@ -17,7 +17,7 @@ export const directions: Readonly<Record<string, ReadonlyArray<string>>> = {
 export const reserved: Readonly<
   Record<string, { readonly packages: ReadonlyArray<string>; readonly modules: RegExp }>
 > = {
-  testing: { packages: ["client", "pool"], modules: /^([A-Z]\w*Contract|ComfyTest|Expect)\.ts$/ }
+  testing: { packages: ["client", "pool"], modules: /^([A-Z]\w*Contract|ComfyTest|Expect|internal\/queueTrial)\.ts$/ }
 }
 
 /** Modules that need Node: the only ones to import Node's own modules and these packages; deep imports, in no barrel. */

@@ -12,13 +12,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { activate } from "./Active.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
 import type * as Job from "./Job.ts"
 import type { JobHead, OpenRun } from "./JobHead.ts"
 import type { JobQueue } from "./JobQueue.ts"
 import type { Member } from "./Member.ts"
-import { activate, type Runner } from "./Runner.ts"
+import type { Runner } from "./Runner.ts"
 
 /** What is recovered with; all of it is the pool's. */
 export interface Options {

@@ -3,7 +3,7 @@
  * queue, to the server's record, and to whoever listens.
  */
 import { ExecutionError, type Reason } from "@effect-comfyui/execution/ExecutionError"
-import type { Ending, ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
+import type { Ending } from "@effect-comfyui/execution/ExecutionEvent"
 import type { JobId, RunId } from "@effect-comfyui/execution/Ids"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { type Active, isPaid, show } from "./Active.ts"
 import * as Attempt from "./Attempt.ts"
 import type * as AttemptClock from "./AttemptClock.ts"
 import type * as Breakers from "./Breakers.ts"
@@ -43,54 +44,6 @@ export interface Options extends Settlement.Options {
   /** Something has ended: another job may be placed. */
   readonly wake: () => void
 }
-
-/** What a run showed while it went on: whether it began, and what it found in the server's cache. */
-interface Shown {
-  accepted: boolean
-  startedAt: number | undefined
-  began: boolean
-  found: "outputs" | "loader" | null | undefined
-}
-
-/** A claimed job on its way. */
-export interface Active {
-  readonly entry: Job.Entry
-  /** A new one where the lease ran out and nobody else had taken the job. */
-  claim: Claim
-  readonly member: Member.Member
-  readonly run: OpenRun
-  /** The run was there before: it is watched, not sent. */
-  readonly isLeft: boolean
-  readonly shown: Shown
-  /** It is taken back for another server. */
-  recalled: boolean
-  /** The server said that it left the queue unstarted. */
-  neverRan: boolean
-  /** Somebody wants its run ended. */
-  readonly asked: Deferred.Deferred<void>
-  /** Being ended by us: done when the server has said what that did. */
-  ending: Deferred.Deferred<void> | undefined
-}
-
-/** A job that was claimed for this member. */
-export const activate = (
-  entry: Job.Entry,
-  claim: Claim,
-  member: Member.Member,
-  run: OpenRun,
-  isLeft = false
-): Active => ({
-  entry,
-  claim,
-  member,
-  run,
-  isLeft,
-  shown: { accepted: isLeft, startedAt: undefined, began: false, found: undefined },
-  recalled: false,
-  neverRan: false,
-  asked: Deferred.makeUnsafe(),
-  ending: undefined
-})
 
 /** The attempts of a pool. */
 export interface Runner {
@@ -146,23 +99,6 @@ const clockOptions = (
     nodeIdleMs: limits.nodeIdleMs ?? undefined
   }
 }
-
-const show = ({ claim, shown }: Active, events: ReadonlyArray<ExecutionEvent>): void => {
-  for (const event of events) {
-    if (event._tag === "Submitted") shown.accepted = true
-    else if (event._tag === "Started") shown.startedAt ??= event.elapsed
-    else if (event._tag === "NodesCached") {
-      shown.found = Residency.found(claim.payload.workflow, new Set(event.nodeIds))
-    } else if (event._tag === "NodeStarted") shown.began = true
-  }
-}
-
-/** Whether runs of this job may cost money there, or on any server of which that is known. */
-export const isPaid = (entry: Job.Entry, ...members: ReadonlyArray<Member.Member>): boolean =>
-  entry.options.paid ??
-    [...entry.kind.need.classes].some((name) =>
-      members.some(({ capabilities }) => capabilities?.paid.has(name) === true)
-    )
 
 const isClosed = (ending: Ending): boolean => ending._tag === "Failed" && ending.error.reason._tag === "Closed"
 

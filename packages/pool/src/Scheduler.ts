@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { activate, type Active, isPaid } from "./Active.ts"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
@@ -106,7 +107,7 @@ export const make = Effect.fnUntraced(function*(
     const claimed = Effect.matchEffect(queue.claim(head.id, lease, run), {
       onSuccess: Option.match({
         onNone: () => Effect.sync(() => unplaced(head, member, runId)),
-        onSome: (claim) => runner.start(Runner.activate(entry, claim, member, run), why)
+        onSome: (claim) => runner.start(activate(entry, claim, member, run), why)
       }),
       onFailure: () =>
         Effect.sync(() => {
@@ -185,7 +186,7 @@ export const make = Effect.fnUntraced(function*(
     const { eligible } = reading.view(candidates, offer.forced)
     const next = candidates.find((head) => {
       const entry = jobs.open.get(head.id)
-      return head.affinity === key && entry !== undefined && !Runner.isPaid(entry, member) &&
+      return head.affinity === key && entry !== undefined && !isPaid(entry, member) &&
         entry.recalledFrom !== member.facts.id && eligible(head, member.facts.id)
     })
     return next === undefined || isWanted(next, at) ? undefined : next
@@ -218,7 +219,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   /** Jobs that wait on a busy server. */
-  const sentAhead = (): ReadonlyArray<Runner.Active> =>
+  const sentAhead = (): ReadonlyArray<Active> =>
     [...runner.active.values()].filter(({ member, recalled, run }) =>
       !recalled && member.runs.get(run.runId)?.isNext === true
     )

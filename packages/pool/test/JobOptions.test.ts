@@ -40,15 +40,18 @@ describe("the options of a job", () => {
 
   it("come back from a queue as they went", () => {
     for (
-      const given of [{}, {
-        priority: 3,
-        tenant: "t",
-        deadline: Duration.infinity,
-        requires: { tags: ["big"], models: ["a.safetensors"] },
-        prefer: [BackendId.make("gpu-1")],
-        metadata: { order: [1, null, "x"] },
-        paid: true
-      } as const] satisfies ReadonlyArray<JobOptions.JobOptions>
+      const given of [
+        {},
+        {
+          priority: 3,
+          tenant: "t",
+          deadline: Duration.infinity,
+          requires: { tags: ["big"], models: ["a.safetensors"] },
+          prefer: [BackendId.make("gpu-1")],
+          metadata: { order: [1, null, "x"] },
+          paid: true
+        } as const
+      ] satisfies ReadonlyArray<JobOptions.JobOptions>
     ) {
       const { options } = Result.getOrThrow(JobOptions.check(given))
       assert.deepStrictEqual(JobOptions.fromJson(JSON.parse(JSON.stringify(options))), options)
