@@ -39,16 +39,19 @@ export interface Options {
 interface Wanted {
   readonly file: FileRef
   readonly nodeIds: Set<string>
+  /** Some node says that it is a file of that folder; a bare text only looks like one. */
+  isDeclared: boolean
 }
 
 const wantedOf = (outputs: Outputs): ReadonlyArray<Wanted> => {
   const wanted = new Map<string, Wanted>()
   for (const [nodeId, output] of Object.entries(outputs)) {
-    for (const { filename, subfolder, type } of output.files) {
+    for (const { filename, raw, subfolder, type } of output.files) {
       const key = JSON.stringify([type, subfolder, filename])
-      const one = wanted.get(key) ?? { file: { filename, subfolder, type }, nodeIds: new Set() }
+      const one = wanted.get(key) ?? { file: { filename, subfolder, type }, nodeIds: new Set(), isDeclared: false }
       wanted.set(key, one)
       one.nodeIds.add(nodeId)
+      one.isDeclared ||= typeof raw !== "string"
     }
   }
   return [...wanted.values()]
@@ -174,7 +177,8 @@ const maxCause = 500
 /**
  * Brings every file that the outputs name, of whatever kind, to the sink, once each, and answers their receipts in the
  * order of the nodes; a file that several nodes name has one for each. Of one server at most four are under way, for all
- * jobs together; each has three tries, over about 40 s.
+ * jobs together; each has three tries, over about 40 s. A text that only looks like the path of a file, as previews of 3D
+ * models give it, has no receipt where there is no such file.
  *
  * Fails with `PoolError`: `OutputsGone` where files are missing twice, at least 2 s apart, when all others were tried;
  * `CollectFailed` where the sink does not take one. With `FilesError` where the server does not deliver: it is
@@ -189,8 +193,9 @@ export const collect = Effect.fnUntraced(function*(
   const nameOf = ({ file }: Wanted) => bounded(files.inputValue(file), 200)
 
   const givenUp = (wanted: Wanted, error: FilesError | SinkError): Effect.Effect<[], PoolError | FilesError> => {
-    if (isMissing(error)) gone.push(wanted)
-    if (gone.length > 0) return Effect.succeed([])
+    const missing = isMissing(error)
+    if (missing && wanted.isDeclared) gone.push(wanted)
+    if (missing || gone.length > 0) return Effect.succeed([])
     if (error._tag === "FilesError") return Effect.fail(error)
     const cause = bounded(error.message, maxCause)
     return Effect.fail(

@@ -175,6 +175,37 @@ describe("the files of a run that succeeded", () => {
     }))
 })
 
+describe("a text that looks like a file", () => {
+  const preview = Outputs.fromRecords({ "9": { result: ["3d/mesh.glb", null] } })
+
+  it.effect("is one if there is such a file, and the same that another node saved", () =>
+    Effect.gen(function*() {
+      const saved = Outputs.fromRecords({ "8": { "3d": [{ filename: "mesh.glb", subfolder: "3d", type: "output" }] } })
+      const backend = synthetic(() => file(4, 4))
+      const receipts = yield* Collect.collect(options(backend, drain, { ...saved, ...preview }))
+      assert.deepStrictEqual(
+        receipts.map(({ file: { filename, subfolder }, nodeId }) => [nodeId, subfolder, filename]),
+        [
+          ["8", "3d", "mesh.glb"],
+          ["9", "3d", "mesh.glb"]
+        ]
+      )
+      const gone = synthetic(({ filename }) => Effect.fail(notFound(filename)))
+      const reason = yield* reasonOf(Collect.collect(options(gone, drain, { ...preview, ...saved })))
+      assert.strictEqual(reason._tag, "OutputsGone")
+    }))
+
+  it.effect("is none if there is not", () =>
+    Effect.gen(function*() {
+      const backend = synthetic(({ filename }) =>
+        filename === "mesh.glb" ? Effect.fail(notFound(filename)) : file(4, 4)
+      )
+      const outputs = { ...preview, "8": named("a.png")["9"] ?? { files: [], texts: [], raw: null } }
+      const receipts = yield* ComfyTest.advanceWhile(Collect.collect(options(backend, drain, outputs)))
+      assert.deepStrictEqual(receipts.map(({ nodeId }) => nodeId), ["8"])
+    }))
+})
+
 describe("a way that breaks", () => {
   it.effect("cut, or silent for 60 s: the rest is asked for by range, within one try", () =>
     Effect.gen(function*() {
