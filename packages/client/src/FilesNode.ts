@@ -1,5 +1,12 @@
 /** Files by path: uploads from disk, downloads to disk that are there whole or not at all. */
-import { type FileRef, type Files, FilesError, type FilesReason, type Upload } from "@effect-comfyui/execution/Files"
+import {
+  type FileRef,
+  type Files,
+  FilesError,
+  type FilesReason,
+  isSafeName,
+  type Upload
+} from "@effect-comfyui/execution/Files"
 import { makeUuid } from "@effect-comfyui/execution/Ids"
 import * as Digest from "@effect-comfyui/workflow/Digest"
 import * as Effect from "effect/Effect"
@@ -12,16 +19,6 @@ const failure = (reason: FilesReason): FilesError => new FilesError({ reason })
 
 const local = (path: string) => (error: PlatformError.PlatformError): FilesError =>
   failure({ _tag: "LocalFile", path, cause: error.reason._tag })
-
-const windowsDevices = /^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)/i
-
-/**
- * Whether a name that a server sent may become a file: one path segment, no dots alone, no control characters, nothing
- * that a file system reads as more than a name.
- */
-export const isSafeName = (name: string): boolean =>
-  name.length > 0 && new TextEncoder().encode(name).byteLength <= 255 && name !== "." && name !== ".." &&
-  !/[/\\:\u0000-\u001f]/.test(name) && !/[. ]$/.test(name) && !windowsDevices.test(name)
 
 /** An upload of a file on disk, named by its content: read once for the name and once to be sent. */
 export const fromPath = Effect.fnUntraced(function*(

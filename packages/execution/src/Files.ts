@@ -65,6 +65,16 @@ export interface FileRef {
   readonly type: string
 }
 
+const windowsDevices = /^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)/i
+
+/**
+ * Whether a name that a server sent may become a file: one path segment, no dots alone, no control characters, nothing
+ * that a file system reads as more than a name.
+ */
+export const isSafeName = (name: string): boolean =>
+  name.length > 0 && new TextEncoder().encode(name).byteLength <= 255 && name !== "." && name !== ".." &&
+  !/[/\\:\u0000-\u001f]/.test(name) && !/[. ]$/.test(name) && !windowsDevices.test(name)
+
 /** An upload's answer. `sentBytes`: what went over the wire for it; 0: the server had this content already. */
 export interface Uploaded extends FileRef {
   readonly sentBytes: number

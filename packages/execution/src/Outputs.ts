@@ -72,11 +72,12 @@ const textOr = (value: Json.Json | undefined, otherwise: string): string =>
   typeof value === "string" ? value : otherwise
 
 const toFile = (key: string, item: Json.Json): OutputFile | undefined => {
-  // 3D nodes name their file by a bare string.
+  // 3D nodes name their file by a bare path below the output folder; `/view` wants its folder apart.
   if (typeof item === "string") {
-    return kindOfExtension.get(extensionOf(item)) === "3d" && item.includes(".")
-      ? { kind: "3d", filename: item, subfolder: "", type: "output", format: null, raw: item }
-      : undefined
+    if (kindOfExtension.get(extensionOf(item)) !== "3d" || !item.includes(".")) return undefined
+    const slash = item.lastIndexOf("/")
+    const subfolder = item.slice(0, Math.max(0, slash))
+    return { kind: "3d", filename: item.slice(slash + 1), subfolder, type: "output", format: null, raw: item }
   }
   if (!Json.isObject(item)) return undefined
   const filename = Json.get(item, "filename")

@@ -29,6 +29,20 @@ export const QueueTimeout = Schema.TaggedStruct("QueueTimeout", { limitMs: Schem
 export const PoisonJob = Schema.TaggedStruct("PoisonJob", { deaths: Schema.Int })
 /** A run that must not happen twice may have happened: a person decides whether it is redriven. */
 export const MaybeExecuted = Schema.TaggedStruct("MaybeExecuted", { cause: Schema.String })
+/**
+ * The run has succeeded, and files that it names are not on its server: asked twice, some time apart. `files`: at most 20
+ * of them. `cached`: all of them were replayed from the server's cache, so a run under another file prefix writes them.
+ */
+export const OutputsGone = Schema.TaggedStruct("OutputsGone", {
+  files: Schema.Array(Schema.String),
+  cached: Schema.Boolean
+})
+/** The run has succeeded, and the sink of that name does not take a file of it: refused, full, or tried often enough. */
+export const CollectFailed = Schema.TaggedStruct("CollectFailed", {
+  sink: Schema.String,
+  file: Schema.String,
+  cause: Schema.String
+})
 /** The pool was closed while the job was open. */
 export const Closed = Schema.TaggedStruct("Closed", {})
 
@@ -43,6 +57,8 @@ export const PoolReason = Schema.Union([
   QueueTimeout,
   PoisonJob,
   MaybeExecuted,
+  OutputsGone,
+  CollectFailed,
   Closed
 ])
 export type PoolReason = typeof PoolReason.Type
@@ -70,6 +86,12 @@ export const describe = (reason: PoolReason): string => {
       return `${reason.deaths} server processes ended while they ran this`
     case "MaybeExecuted":
       return `may have run already: ${reason.cause}`
+    case "OutputsGone":
+      return `gone from the server${reason.cached ? ", which replayed them from its cache" : ""}: ${
+        reason.files.slice(0, 5).join(", ")
+      }`
+    case "CollectFailed":
+      return `${reason.sink} did not take ${reason.file}: ${reason.cause}`
     case "Closed":
       return "the pool was closed"
   }

@@ -40,6 +40,14 @@ describe("Outputs", () => {
     assert.strictEqual(output.files[1]?.subfolder, "sub")
   })
 
+  it("tells the folder of a bare path from the name", () => {
+    const { files } = Outputs.nodeOutput({ result: ["3d/deep/mesh.glb", "/root.obj"] })
+    assert.deepStrictEqual(files.map(({ filename, subfolder, type }) => [subfolder, filename, type]), [
+      ["3d/deep", "mesh.glb", "output"],
+      ["", "root.obj", "output"]
+    ])
+  })
+
   it("has one shape for the socket's records and for the history's", () => {
     const record = { images: [file("a.png")] }
     assert.deepStrictEqual(Outputs.fromRecords({ "9": record, "10": null }), { "9": Outputs.nodeOutput(record) })

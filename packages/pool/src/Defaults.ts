@@ -192,3 +192,17 @@ export const health = {
   /** How long a run keeps what it learnt about memory needs. */
   memoryNeeds: hours(24)
 } as const
+
+/** How the files of a job are brought home. */
+export const collect = {
+  /** Files of one server under way at once: enough to fill a line, few enough that the next job's uploads get through. */
+  atOnce: 4,
+  /** Tries per file; within one the client goes on by range where a transfer broke. */
+  tries: 3,
+  /** Before the second try, three times that before the third, ± 20 %: a server that restarts is back after 40 s. */
+  delay: seconds(10),
+  /** A file that is not there is asked for again after this: a proxy may have said it. */
+  goneAfter: seconds(2),
+  /** A sink may take no byte for so long, and so long to finish: more than the client's own three tries of 60 s. */
+  sinkIdle: minutes(10)
+} as const
