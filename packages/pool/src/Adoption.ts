@@ -6,6 +6,7 @@
 import type { JobId } from "@effect-comfyui/execution/Ids"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { readTime } from "@effect-comfyui/execution/Time"
+import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -54,6 +55,8 @@ const endingOf = ({ ending }: JobRecord): Job.EndingTold =>
 
 const isOver = ({ state }: JobRecord): boolean => state !== "waiting" && state !== "claimed"
 
+const nothing = Workflow.fromNodes({})
+
 const forgotten = new PoolError({
   reason: { _tag: "QueueUnavailable", cause: "the queue does not know the job any more" }
 })
@@ -69,11 +72,12 @@ export const make = Effect.fnUntraced(function*(
 
   const restored = Effect.fnUntraced(function*(record: JobRecord) {
     const { affinity, id, placement } = record.head
-    const known = Jobs.get(jobs, id)
-    if (known !== undefined && (known.ending === undefined || isOver(record))) return known
-    const isNew = Jobs.kindOf(jobs, affinity, placement) === undefined && !isOver(record)
-    const payload = isNew ? Option.getOrUndefined(yield* queue.payload(id)) : undefined
-    const entry = jobs.open.get(id) ?? Submission.restore(jobs, record, payload?.workflow, time())
+    const here = Jobs.get(jobs, id)
+    if (here !== undefined && (here.ending === undefined || isOver(record))) return here
+    // Nobody asks what an ended job needs.
+    const known = isOver(record) || Jobs.kindOf(jobs, affinity, placement) !== undefined
+    const workflow = known ? nothing : Option.getOrUndefined(yield* queue.payload(id))?.workflow
+    const entry = jobs.open.get(id) ?? Submission.restore(jobs, record, workflow, time())
     // It may have become known while the queue was asked.
     if (entry === undefined || jobs.open.has(id)) return entry
     if (isOver(record)) {
