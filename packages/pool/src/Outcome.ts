@@ -74,10 +74,10 @@ const raised: ReadonlySet<Reason["_tag"]> = new Set(["NodeFailed", "OutOfMemory"
 
 const hasBegun = (ending: Ending): boolean => ending._tag === "Failed" && raised.has(ending.error.reason._tag)
 
-const executionsOf = ({ accepted, began, ending, neverRan }: Ended): Executions =>
+const executionsOf = ({ accepted, began, ending, neverRan, unwatched }: Ended): Executions =>
   ending._tag === "Completed"
     ? ending.executions
-    : { atLeast: began || hasBegun(ending) ? 1 : 0, atMost: accepted && !neverRan ? 1 : 0 }
+    : { atLeast: began || hasBegun(ending) ? 1 : 0, atMost: (accepted || unwatched) && !neverRan ? 1 : 0 }
 
 const reasonOf = (ending: Exclude<Ending, { readonly _tag: "Completed" }>): Reason =>
   ending._tag === "Failed" ? ending.error.reason : { _tag: "Cancelled", by: ending.by }

@@ -15,10 +15,11 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
 import * as Adoption from "./Adoption.ts"
@@ -211,6 +212,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
   })
 
   const onClose = options.onClose ?? (queue.durable ? "leave" : "cancel")
+  const scope = yield* Effect.scope
+  /** Both end before the servers do: first what takes jobs in, then what runs. */
+  const intake = yield* Scope.fork(scope)
+  const work = yield* Scope.fork(scope)
   const scheduler = yield* Scheduler.make({
     queue,
     router,
@@ -229,13 +234,13 @@ export const make = Effect.fnUntraced(function*<R = never>(
     notice,
     released: waiting.refuse,
     handedOn: (entry) => adoption.follow(entry)
-  })
+  }).pipe(Scope.provide(work))
   const recovery = yield* Recovery.make({
     queue,
     fleet,
     runner: scheduler,
     handedOn: (entry) => adoption.follow(entry)
-  })
+  }).pipe(Scope.provide(intake))
   const isActive = (id: JobId): boolean => scheduler.active.has(id) || recovery.isOpen(id)
 
   /** The queue has it, and so does this pool. */
@@ -260,7 +265,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       }),
     tellJob,
     wake: scheduler.wake
-  })
+  }).pipe(Scope.provide(intake))
 
   // ── Jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -340,16 +345,18 @@ export const make = Effect.fnUntraced(function*<R = never>(
     yield* Effect.forkScoped(Discovery.follow(servers, sets))
   }
 
-  // Whoever waits for a job is told, whatever becomes of its prompt.
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
+    Effect.gen(function*() {
       closed = true
       scheduler.stop()
+      yield* Scope.close(intake, Exit.void)
+      // Whoever waits for a job is told, whatever becomes of its prompt.
       const error = poolError({ _tag: "Closed" })
       for (const entry of [...jobs.open.values()]) {
         tellJob(entry, [{ _tag: "JobFailed", error, executions: entry.executions }])
         Jobs.end(jobs, entry, time().now)
       }
+      yield* Scope.close(work, Exit.void)
     })
   )
 

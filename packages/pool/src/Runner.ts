@@ -204,6 +204,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       },
       onCancelStuck: () => tellServer(member, [{ _tag: "CancelStuck", jobId: entry.id }])
     }, scope)
+    if (decided._tag === "GivenUp" && decided.reason._tag === "Closed") return yield* giveBack(one)
     const ranMs = now() - startedAt
     if (decided._tag === "GivenUp") Deferred.doneUnsafe(one.asked, Effect.void)
     // What our cancelling did is known a moment after the run has ended by it.
@@ -250,6 +251,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     if (active.get(entry.id) === one) active.delete(entry.id)
     wake()
   })
+
+  /** The pool closes before the run has ended. */
+  const giveBack = (one: Active) => settlement.giveBack(one, options.onClose === "leave")
 
   const abandon = Effect.fnUntraced(function*({ accepted, claim, entry, reason, run }: Abandoned) {
     const { number, runId, server, startedAt } = run
@@ -369,8 +373,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         // It was asked for while the queue was claiming it.
         if (entry.cancelAsked) Deferred.doneUnsafe(one.asked, Effect.void)
         const span = { parent: Job.span(entry, tracer), captureStackTrace: false }
-        const attempt = Effect.onInterrupt(Effect.withSpan(run(one, why), "comfy.attempt", span), () =>
-          settlement.giveBack(one, options.onClose === "leave"))
+        const attempt = Effect.onInterrupt(Effect.withSpan(run(one, why), "comfy.attempt", span), () => giveBack(one))
         const started = Effect.forkIn(attempt, scope)
         // What was asked before there was anything to end is done now.
         return Effect.andThen(started, entry.cancelAsked && one.isLeft ? cancel(entry) : Effect.void)

@@ -58,7 +58,8 @@ export const make = Effect.fnUntraced(function*(
   const conclude = Effect.fnUntraced(function*(of: Held, follows: Follows) {
     const { entry } = of
     const { id } = entry
-    if (entry.ending !== undefined) return
+    // The pool was closed meanwhile, and its listeners know: the next one is to find the truth.
+    if (entry.ending !== undefined && !queue.durable) return
     if (follows._tag === "Release") {
       entry.ledger = follows.ledger
       const kept = { delay: follows.delayMs, ledger: JobLedger.toJson(entry, follows.ledger) }

@@ -1,6 +1,7 @@
 // Processes that work on one queue, and can be killed: from that instant on nothing that one of them does reaches anybody,
 // and none of its finalizers has any effect. Their queue outlives them.
 import { isJobEnding, type JobEnding } from "@effect-comfyui/execution/JobEvent"
+import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { JobQueue } from "@effect-comfyui/pool/JobQueue"
 import * as JobQueueMemory from "@effect-comfyui/pool/JobQueueMemory"
 import * as Pool from "@effect-comfyui/pool/Pool"
@@ -11,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
@@ -23,6 +25,10 @@ interface Life {
   dead: boolean
   /** It dies with so many more requests to servers and to the queue. */
   left: number
+  /** Closed while it is stopped: whatever it asks for waits. */
+  readonly gate: Latch.Latch
+  /** The store of the queue takes nothing more. */
+  full: boolean
   readonly sockets: Set<Socket.WebSocketLike>
 }
 
@@ -38,26 +44,34 @@ const die = (life: Life): void => {
   for (const socket of life.sockets) if (socket instanceof FakeNodeSocket) socket.terminate()
 }
 
-const unlessDead = <A, E, R>(life: Life, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
+const unlessDead = <A, E, R>(life: Life, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const passed = Effect.suspend(() => {
     pass(life)
-    if (life.dead) return Effect.never
-    return Effect.filterOrElse(effect, () => {
-      pass(life)
-      return !life.dead
-    }, () => Effect.never)
+    return life.dead ? Effect.never : life.gate.await
   })
+  return Effect.andThen(passed, Effect.tap(effect, passed))
+}
+
+const unlessFull = <A>(life: Life, write: Effect.Effect<A, PoolError>): Effect.Effect<A, PoolError> =>
+  unlessDead(
+    life,
+    Effect.suspend(() =>
+      life.full
+        ? Effect.fail(new PoolError({ reason: { _tag: "QueueUnavailable", cause: "database or disk is full" } }))
+        : write
+    )
+  )
 
 const mortalQueue = (life: Life, queue: JobQueue["Service"]): JobQueue["Service"] => ({
   durable: true,
-  offer: (offer) => unlessDead(life, queue.offer(offer)),
+  offer: (offer) => unlessFull(life, queue.offer(offer)),
   heads: Stream.filter(queue.heads, () => !life.dead),
-  claim: (id, ttl, run) => unlessDead(life, queue.claim(id, ttl, run)),
-  extend: (id, token, ttl) => unlessDead(life, queue.extend(id, token, ttl)),
-  settle: (id, token, ending) => unlessDead(life, queue.settle(id, token, ending)),
-  release: (id, token, options) => unlessDead(life, queue.release(id, token, options)),
-  cancel: (id, ending) => unlessDead(life, queue.cancel(id, ending)),
-  deadLetter: (id, token, ending) => unlessDead(life, queue.deadLetter(id, token, ending)),
+  claim: (id, ttl, run) => unlessFull(life, queue.claim(id, ttl, run)),
+  extend: (id, token, ttl) => unlessFull(life, queue.extend(id, token, ttl)),
+  settle: (id, token, ending) => unlessFull(life, queue.settle(id, token, ending)),
+  release: (id, token, options) => unlessFull(life, queue.release(id, token, options)),
+  cancel: (id, ending) => unlessFull(life, queue.cancel(id, ending)),
+  deadLetter: (id, token, ending) => unlessFull(life, queue.deadLetter(id, token, ending)),
   redrive: (id) => unlessDead(life, queue.redrive(id)),
   get: (id) => unlessDead(life, queue.get(id)),
   payload: (id) => unlessDead(life, queue.payload(id)),
@@ -85,6 +99,11 @@ export interface Process {
   /** As `kill -9` would. */
   readonly kill: Effect.Effect<void>
   readonly isDead: () => boolean
+  /** The disk under its queue is full, or is not any more. */
+  readonly fill: (full: boolean) => Effect.Effect<void>
+  /** As `SIGSTOP` and `SIGCONT` would. */
+  readonly stop: Effect.Effect<void>
+  readonly goOn: Effect.Effect<void>
   /** As the end of its scope: runs are left where they are. */
   readonly close: Effect.Effect<void>
 }
@@ -95,7 +114,7 @@ export const start = Effect.fnUntraced(function*(
   { requests = Number.POSITIVE_INFINITY, ...options }: Omit<Pool.Options, "servers"> & { readonly requests?: number } =
     {}
 ) {
-  const life: Life = { dead: false, left: requests, sockets: new Set() }
+  const life: Life = { dead: false, left: requests, gate: Latch.makeUnsafe(true), full: false, sockets: new Set() }
   const context = yield* Effect.context<HttpClient.HttpClient | Socket.WebSocketConstructor | JobQueue>()
   const http = HttpClient.transform(Context.get(context, HttpClient.HttpClient), (sent) => unlessDead(life, sent))
   const mortal = context.pipe(
@@ -126,6 +145,9 @@ export const start = Effect.fnUntraced(function*(
     endings,
     kill: Effect.sync(() => die(life)),
     isDead: () => life.dead,
+    fill: (full) => Effect.sync(() => void (life.full = full)),
+    stop: Effect.sync(() => life.gate.closeUnsafe()),
+    goOn: Effect.sync(() => life.gate.openUnsafe()),
     close: Scope.close(scope, Exit.void)
   }
   return process
