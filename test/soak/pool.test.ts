@@ -42,6 +42,7 @@ const succeeded = (sequence: number, atMost: number): JobEvent => ({
   _tag: "JobSucceeded",
   sequence,
   outputs: {},
+  receipts: [],
   executions: { atLeast: 1, atMost }
 })
 

@@ -5,6 +5,7 @@ import { Ending, ExecutionEvent, Executions } from "./ExecutionEvent.ts"
 import { BackendId, JobId } from "./Ids.ts"
 import { Outputs } from "./Outputs.ts"
 import { PoolError } from "./PoolError.ts"
+import { Receipt } from "./Receipt.ts"
 
 /** Why a job ended without success: its last run's error, or a reason of the pool. */
 export const JobError = Schema.Union([ExecutionError, PoolError])
@@ -38,8 +39,24 @@ export const AttemptEnded = Schema.TaggedStruct("AttemptEnded", {
   verdict: Schema.Literals(["done", "give-up", "same-server", "another-server", "dead-letter"]),
   executions: Executions
 })
-/** Ending: the job has its outputs. */
-export const JobSucceeded = Schema.TaggedStruct("JobSucceeded", { ...common, outputs: Outputs, executions: Executions })
+/** The files of the run are in the sink of that name: so many, and so many bytes. */
+export const Collected = Schema.TaggedStruct("Collected", {
+  ...common,
+  sink: Schema.String,
+  files: Schema.Int,
+  bytes: Schema.Finite,
+  ms: Schema.Finite
+})
+/**
+ * Ending: the job has its outputs. `receipts`: where their files are kept, one per node and file; empty where they are
+ * left on the server.
+ */
+export const JobSucceeded = Schema.TaggedStruct("JobSucceeded", {
+  ...common,
+  outputs: Outputs,
+  receipts: Schema.Array(Receipt),
+  executions: Executions
+})
 /** Ending: no further attempt will be made. */
 export const JobFailed = Schema.TaggedStruct("JobFailed", { ...common, error: JobError, executions: Executions })
 /** Ending: the job was cancelled. */
@@ -62,6 +79,7 @@ export const JobEvent = Schema.Union([
   Transferred,
   Attempt,
   AttemptEnded,
+  Collected,
   JobSucceeded,
   JobFailed,
   JobCancelled,
@@ -72,6 +90,7 @@ export type Placed = typeof Placed.Type
 export type Transferred = typeof Transferred.Type
 export type Attempt = typeof Attempt.Type
 export type AttemptEnded = typeof AttemptEnded.Type
+export type Collected = typeof Collected.Type
 export type JobSucceeded = typeof JobSucceeded.Type
 export type JobFailed = typeof JobFailed.Type
 export type JobCancelled = typeof JobCancelled.Type

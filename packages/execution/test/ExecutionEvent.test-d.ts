@@ -25,6 +25,7 @@ it("the union of events is pinned", () => {
     | "Transferred"
     | "Attempt"
     | "AttemptEnded"
+    | "Collected"
     | "JobSucceeded"
     | "JobFailed"
     | "JobCancelled"

@@ -41,6 +41,7 @@ const endingOf = (jobId: JobId) => ({
   sequence: 0,
   at: 0,
   outputs: {},
+  receipts: [],
   executions: { atLeast: 1, atMost: 1 }
 })
 

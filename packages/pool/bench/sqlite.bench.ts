@@ -34,6 +34,7 @@ const endingOf = (jobId: string) => ({
   sequence: 0,
   at: 0,
   outputs: {},
+  receipts: [],
   executions: { atLeast: 1, atMost: 1 }
 })
 

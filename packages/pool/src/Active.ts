@@ -13,6 +13,8 @@ export interface Shown {
   startedAt: number | undefined
   began: boolean
   found: "outputs" | "loader" | null | undefined
+  /** Nodes that the server had cached, and whose files it may have written long ago. */
+  readonly cached: Set<string>
 }
 
 /** A claimed job on its way. */
@@ -48,7 +50,7 @@ export const activate = (
   member,
   run,
   isLeft,
-  shown: { accepted: isLeft, startedAt: undefined, began: false, found: undefined },
+  shown: { accepted: isLeft, startedAt: undefined, began: false, found: undefined, cached: new Set() },
   recalled: false,
   neverRan: false,
   asked: Deferred.makeUnsafe(),
@@ -61,8 +63,10 @@ export const show = ({ claim, shown }: Active, events: ReadonlyArray<ExecutionEv
     if (event._tag === "Submitted") shown.accepted = true
     else if (event._tag === "Started") shown.startedAt ??= event.elapsed
     else if (event._tag === "NodesCached") {
+      for (const nodeId of event.nodeIds) shown.cached.add(nodeId)
       shown.found = Residency.found(claim.payload.workflow, new Set(event.nodeIds))
-    } else if (event._tag === "NodeStarted") shown.began = true
+    } else if (event._tag === "NodeOutput" && event.cached) shown.cached.add(event.nodeId)
+    else if (event._tag === "NodeStarted") shown.began = true
   }
 }
 

@@ -204,5 +204,7 @@ export const collect = {
   /** A file that is not there is asked for again after this: a proxy may have said it. */
   goneAfter: seconds(2),
   /** A sink may take no byte for so long, and so long to finish: more than the client's own three tries of 60 s. */
-  sinkIdle: minutes(10)
+  sinkIdle: minutes(10),
+  /** A server that is removed is kept for the files on their way from it, at most so long. */
+  removal: minutes(2)
 } as const

@@ -35,6 +35,8 @@ export const ofJob: EventBuffer.Kind<JobEvent> = {
 export type Status =
   | { readonly _tag: "Queued" }
   | { readonly _tag: "Running"; readonly server: BackendId; readonly attempt: number }
+  /** Its run has succeeded, and its files are on their way to their sink. */
+  | { readonly _tag: "Collecting"; readonly server: BackendId; readonly attempt: number }
   | { readonly _tag: "Ended"; readonly ending: JobEnding }
 
 /** One attempt, for people. `endedAs` is null while it runs. */
@@ -68,6 +70,8 @@ export interface Entry {
   attempts: Array<AttemptRecord>
   attemptCount: number
   ledger: Failover.Ledger
+  /** Added to the prefix of its files: those of its last run were gone, and a server that has it cached writes no others. */
+  prefix: string | null
   executions: Executions
   sequence: number
   cancelAsked: boolean
@@ -79,6 +83,8 @@ export interface Entry {
   isQueued: boolean
   /** It does not wait for its first server any more. */
   wasPlaced: boolean
+  /** Its files are being collected. */
+  isCollected: boolean
   ending: JobEnding | undefined
 }
 
@@ -106,6 +112,7 @@ export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Gi
   attempts: none,
   attemptCount: 0,
   ledger: Failover.empty,
+  prefix: null,
   executions: never,
   sequence: -1,
   cancelAsked: false,
@@ -113,6 +120,7 @@ export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Gi
   span: undefined,
   isQueued: false,
   wasPlaced: false,
+  isCollected: false,
   ending: undefined
 })
 
@@ -207,12 +215,11 @@ export const span = (entry: Entry, tracer: Tracer.Tracer): Tracer.Span => {
   return entry.span
 }
 
-export const status = ({ attempts, ending }: Entry): Status => {
+export const status = ({ attempts, ending, isCollected }: Entry): Status => {
   if (ending !== undefined) return { _tag: "Ended", ending }
   const last = attempts.at(-1)
-  return last === undefined || last.endedAs !== null
-    ? { _tag: "Queued" }
-    : { _tag: "Running", server: last.server, attempt: last.number }
+  if (last === undefined || last.endedAs !== null && !isCollected) return { _tag: "Queued" }
+  return { _tag: isCollected ? "Collecting" : "Running", server: last.server, attempt: last.number }
 }
 
 /** A job for lists and dashboards. */
@@ -253,7 +260,7 @@ const plainBytes = 256
 
 /** About how many bytes an event takes. */
 export const sizeOf = (event: JobEvent): number => {
-  if (event._tag === "Queued" || event._tag === "Transferred") return plainBytes
+  if (event._tag === "Queued" || event._tag === "Transferred" || event._tag === "Collected") return plainBytes
   if (event._tag !== "Attempt") return weigh(event)
   switch (event.event._tag) {
     case "Submitted":

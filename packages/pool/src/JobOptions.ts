@@ -6,6 +6,7 @@ import * as Json from "@effect-comfyui/workflow/Json"
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Sink } from "./Sink.ts"
 
 /** What a server must have to get the job. */
 export interface Requires {
@@ -64,6 +65,11 @@ export interface JobOptions<Metadata extends Json.Json = Json.Json> {
   readonly paid?: boolean
   /** Run what is left where the server refuses some outputs. Default false. */
   readonly acceptPartial?: boolean
+  /**
+   * `reference`: its files stay on the server, and the outputs name them. A sink, one of the pool's: the job succeeds when
+   * every file that its outputs name is there. Default: the pool's own `collect`.
+   */
+  readonly collect?: "reference" | Sink
 }
 
 const Ms = Schema.NullOr(Schema.Finite)
@@ -94,7 +100,9 @@ const Plain = Schema.Struct({
   limits: Limits,
   onAmbiguity: Schema.Literals(["verify", "retry", "fail"]),
   paid: Schema.NullOr(Schema.Boolean),
-  acceptPartial: Schema.Boolean
+  acceptPartial: Schema.Boolean,
+  /** The name of a sink; null: files stay where they are. */
+  collect: Schema.NullOr(Schema.String)
 })
 
 /** Options that were checked, with their defaults. Plain JSON: the queue keeps them with the job. */
@@ -121,6 +129,22 @@ const noLimits: Limits = {
   estimateMs: null
 }
 
+/** The sinks of a pool by name, and the one that its jobs use by default. */
+export interface Sinks {
+  readonly byName: ReadonlyMap<string, Sink>
+  readonly collect: string | null
+}
+
+const noSinks: Sinks = { byName: new Map(), collect: null }
+
+const nameOf = (collect: "reference" | Sink): string | null => collect === "reference" ? null : collect.name
+
+/** Of two sinks of one name the later one counts. */
+export const sinksOf = (collect: "reference" | Sink = "reference", others: ReadonlyArray<Sink> = []): Sinks => ({
+  byName: new Map([...others, ...collect === "reference" ? [] : [collect]].map((sink) => [sink.name, sink])),
+  collect: nameOf(collect)
+})
+
 const maxText = 512
 const maxList = 10_000
 
@@ -132,8 +156,8 @@ export interface Asked {
   readonly attachments: ReadonlyArray<Attachment>
 }
 
-/** Checks options; every problem is told, not only the first. */
-export const check = (options: JobOptions): Result.Result<Asked, PoolError> => {
+/** Checks options; every problem is told, not only the first. `sinks`: those of the pool, of which one is the default. */
+export const check = (options: JobOptions, sinks: Sinks = noSinks): Result.Result<Asked, PoolError> => {
   const problems: Array<string> = []
   const wrong = (condition: boolean, problem: string): void => {
     if (condition) problems.push(problem)
@@ -164,6 +188,8 @@ export const check = (options: JobOptions): Result.Result<Asked, PoolError> => {
   list("requires.classes", requires.classes)
   list("requires.models", requires.models)
   list("attachments", options.attachments)
+  const collect = options.collect === undefined ? sinks.collect : nameOf(options.collect)
+  wrong(collect !== null && !sinks.byName.has(collect), `collect: the pool has no sink ${JSON.stringify(collect)}`)
   const isLimited = options.timeouts !== undefined || deadline !== undefined || options.estimate !== undefined
   const limits: Limits = !isLimited ? noLimits : {
     queueMs: ms("timeouts.queue", timeouts.queue),
@@ -193,7 +219,8 @@ export const check = (options: JobOptions): Result.Result<Asked, PoolError> => {
     metadata: options.metadata ?? null,
     onAmbiguity: options.onAmbiguity ?? "verify",
     paid: options.paid ?? null,
-    acceptPartial: options.acceptPartial ?? false
+    acceptPartial: options.acceptPartial ?? false,
+    collect
   }
   return Result.succeed({ id, idempotencyKey, options: checked, attachments: options.attachments ?? none })
 }

@@ -5,6 +5,7 @@
 import type { Backend, BackendEvent, Capabilities } from "@effect-comfyui/execution/Backend"
 import type { BackendId, JobId, RunId } from "@effect-comfyui/execution/Ids"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
+import { makePermits, type Permits } from "./Collect.ts"
 import type { Offered } from "./Need.ts"
 import type { ServerEvent } from "./PoolEvent.ts"
 
@@ -59,6 +60,9 @@ export interface Member {
   /** Asks for the capabilities again. */
   refresh: () => void
   readonly runs: Map<RunId, Held>
+  /** Files of ended runs on their way from it: jobs, and how many files at once. */
+  collecting: number
+  readonly permits: Permits
 }
 
 export const make = (facts: Facts, now: number): Member => ({
@@ -77,7 +81,9 @@ export const make = (facts: Facts, now: number): Member => ({
   missing: new Map(),
   restsUntil: Number.NEGATIVE_INFINITY,
   refresh: () => undefined,
-  runs: new Map()
+  runs: new Map(),
+  collecting: 0,
+  permits: makePermits()
 })
 
 const maxMissing = 1_000

@@ -20,9 +20,12 @@ import * as Servers from "./Servers.ts"
 export interface Shape {
   /** False: there is a server of this name. */
   readonly add: (spec: Servers.ServerSpec) => Effect.Effect<boolean>
-  /** Its run is ended and tried elsewhere; false: there is none. Drain first to let it finish. */
+  /**
+   * Its run is ended and tried elsewhere, after the files of earlier ones have been collected, which is waited for up to
+   * two minutes; false: there is none. Drain first to let it finish.
+   */
   readonly remove: (id: BackendId) => Effect.Effect<boolean>
-  /** Nothing new is placed there; done when it is idle. */
+  /** Nothing new is placed there; done when it is idle, and all files of its runs are collected. */
   readonly drain: (id: BackendId) => Effect.Effect<void>
   /** Other tags, weight or VRAM from now on; what is not given stays. False: there is no such server. */
   readonly update: (
@@ -101,19 +104,31 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       wake()
     })
 
+  const until = Effect.fnUntraced(function*(isSo: () => boolean) {
+    while (!isSo()) yield* Effect.sleep("100 millis")
+  })
+
   const drain = (id: BackendId) =>
     Effect.gen(function*() {
       yield* ofMember(id, (member) => {
         member.draining = true
         return [{ _tag: "ServerDraining" }]
       })
-      while ((fleet.members.get(id)?.runs.size ?? 0) > 0) yield* Effect.sleep("100 millis")
+      yield* until(() => {
+        const member = fleet.members.get(id)
+        return member === undefined || member.runs.size + member.collecting === 0
+      })
       yield* ofMember(id, () => [{ _tag: "ServerDrained" }])
     })
 
   const remove = (id: BackendId) =>
     Effect.gen(function*() {
-      if (!fleet.members.has(id)) return false
+      const member = fleet.members.get(id)
+      if (member === undefined) return false
+      member.draining = true
+      // What has run there is not to run again for the sake of its files.
+      yield* Effect.timeoutOption(until(() => member.collecting === 0), Defaults.collect.removal)
+      if (fleet.members.get(id) !== member) return false
       const own = scopes.get(id)
       scopes.delete(id)
       const gone = Fleet.remove(fleet, id, now())

@@ -107,7 +107,7 @@ const succeeded = (
   return {
     told: [{ _tag: "AttemptEnded", number: ended.record.number, ending, verdict: "done", executions }],
     notices: Breakers.step(fleet.breakers, { _tag: "Succeeded", server, key }, now),
-    follows: { _tag: "Settle", told: { _tag: "JobSucceeded", outputs: ending.outputs, executions } }
+    follows: { _tag: "Settle", told: { _tag: "JobSucceeded", outputs: ending.outputs, receipts: [], executions } }
   }
 }
 

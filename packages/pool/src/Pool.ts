@@ -29,7 +29,7 @@ import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
 import { latest } from "./internal/latest.ts"
 import * as Job from "./Job.ts"
-import type { JobOptions } from "./JobOptions.ts"
+import { type JobOptions, sinksOf } from "./JobOptions.ts"
 import { JobQueue } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import type * as Member from "./Member.ts"
@@ -44,6 +44,7 @@ import * as RetryBudget from "./RetryBudget.ts"
 import { Router } from "./Router.ts"
 import * as Scheduler from "./Scheduler.ts"
 import * as Servers from "./Servers.ts"
+import type { Sink } from "./Sink.ts"
 import * as Submission from "./Submission.ts"
 import * as Waiting from "./Waiting.ts"
 
@@ -67,6 +68,13 @@ export interface Options<R = never> {
   readonly prefetch?: Partial<Prefetch.Options> | "off"
   /** What to do with servers that others use too. Default `polite`: nothing is placed while they do. */
   readonly sharing?: Fleet.Sharing
+  /**
+   * Where the files of jobs are kept that do not say so themselves; a job succeeds when they are there. Default
+   * `reference`: on their servers.
+   */
+  readonly collect?: "reference" | Sink
+  /** Other sinks that jobs may name. By their names a later process on a durable queue finds them. */
+  readonly sinks?: ReadonlyArray<Sink>
   /** Shares of tenants beside the others, 1 by default. */
   readonly tenantWeights?: Readonly<Record<string, number>>
   /** Between two probes of a server that says nothing; 0: none. */
@@ -166,6 +174,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const fleet = Fleet.make(options.breakers, options.sharing)
   const jobs = Jobs.make()
   const ready = ReadySet.init()
+  const sinks = sinksOf(options.collect, options.sinks)
   let closed = false
   const time = () => readTime(clock)
   const admission = Admission.init(options, time().now)
@@ -226,6 +235,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       failover: { ...Failover.defaults, ...options.failover },
       budget: RetryBudget.init(options.budget)
     },
+    sinks: sinks.byName,
     maxRunningPerTenant: options.maxRunningPerTenant ?? Number.POSITIVE_INFINITY,
     onClose,
     prefetch: options.prefetch === "off" ? "off" : { ...Prefetch.defaults, ...options.prefetch },
@@ -297,7 +307,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     const metadata = wanted.metadata ?? null
     if (closed) return yield* poolError({ _tag: "Closed" })
     const { entry, offer } = yield* Effect.fromResult(
-      Submission.prepare(jobs, workflow, wanted, yield* makeUuid, time())
+      Submission.prepare(jobs, workflow, wanted, yield* makeUuid, time(), sinks)
     )
     const { limits, tenant } = entry.options
     const known = Jobs.get(jobs, entry.id)

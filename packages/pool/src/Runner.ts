@@ -18,6 +18,7 @@ import { type Active, isPaid, show } from "./Active.ts"
 import * as Attempt from "./Attempt.ts"
 import type * as AttemptClock from "./AttemptClock.ts"
 import type * as Breakers from "./Breakers.ts"
+import * as Collection from "./Collection.ts"
 import * as Defaults from "./Defaults.ts"
 import type * as Fleet from "./Fleet.ts"
 import * as Job from "./Job.ts"
@@ -33,10 +34,9 @@ import * as Settlement from "./Settlement.ts"
 import * as Transfer from "./Transfer.ts"
 
 /** What attempts work on; all of it is the pool's. */
-export interface Options extends Settlement.Options {
+export interface Options extends Settlement.Options, Collection.Options {
   readonly fleet: Fleet.Fleet
   readonly ready: ReadySet.State
-  readonly policy: Outcome.Policy
   /** What happens to runs when the pool closes. */
   readonly onClose: "cancel" | "leave"
   readonly tellServer: (member: Member.Member, told: ReadonlyArray<Member.Told>) => void
@@ -119,6 +119,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const tracer = yield* Effect.tracer
   const active = new Map<JobId, Active>()
   const settlement = yield* Settlement.make(options)
+  const collection = yield* Collection.make(options)
   const now = () => readTime(clock).now
 
   /** What the run says of its server: what is warm there now, what it lacks. */
@@ -182,7 +183,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         {
           runId,
           job: Option.some({ id: entry.id, attempt: claim.attempt }),
-          workflow: claim.payload.workflow,
+          workflow: Collection.workflowOf(entry, claim.payload.workflow),
           attachments: claim.payload.attachments,
           acceptPartial: entry.options.acceptPartial,
           onInterrupt: options.onClose
@@ -247,13 +248,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     notice(meaning.notices)
     tellJob(entry, meaning.told)
     wake()
-    yield* settlement.conclude(one, meaning.follows)
+    yield* settlement.conclude(one, yield* collection.follow(one, paid, meaning.follows))
     if (active.get(entry.id) === one) active.delete(entry.id)
     wake()
   })
 
   /** The pool closes before the run has ended. */
-  const giveBack = (one: Active) => settlement.giveBack(one, options.onClose === "leave")
+  const giveBack = (one: Active) =>
+    Effect.suspend(() => settlement.giveBack(one, options.onClose === "leave" || one.entry.isCollected))
 
   const abandon = Effect.fnUntraced(function*({ accepted, claim, entry, reason, run }: Abandoned) {
     const { number, runId, server, startedAt } = run

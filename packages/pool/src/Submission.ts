@@ -9,7 +9,7 @@ import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
 import * as Result from "effect/Result"
 import * as Job from "./Job.ts"
 import * as JobLedger from "./JobLedger.ts"
-import { check, type Checked, fromJson, type JobOptions } from "./JobOptions.ts"
+import { check, type Checked, fromJson, type JobOptions, type Sinks } from "./JobOptions.ts"
 import type { JobRecord, Offer } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import * as Need from "./Need.ts"
@@ -38,10 +38,11 @@ export const prepare = (
   workflow: Workflow.Workflow,
   wanted: JobOptions,
   fresh: string,
-  { at, now }: Time
+  { at, now }: Time,
+  sinks?: Sinks
 ): Result.Result<Prepared, PoolError> =>
   Result.gen(function*() {
-    const { attachments, id: named, idempotencyKey, options } = yield* check(wanted)
+    const { attachments, id: named, idempotencyKey, options } = yield* check(wanted, sinks)
     const key = yield* Result.mapError(
       WorkflowKey.affinity(workflow),
       ({ message }) => new PoolError({ reason: { _tag: "InvalidOptions", option: "workflow", problem: message } })

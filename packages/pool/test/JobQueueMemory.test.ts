@@ -29,6 +29,7 @@ const succeeded = (jobId: JobId): JobEnding => ({
   sequence: 1,
   at: 1,
   outputs: {},
+  receipts: [],
   executions: { atLeast: 1, atMost: 1 }
 })
 

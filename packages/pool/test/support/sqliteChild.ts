@@ -55,6 +55,7 @@ const claimAll = Effect.gen(function*() {
       sequence: 1,
       at: 1,
       outputs: {},
+      receipts: [],
       executions: { atLeast: 1, atMost: 1 }
     })
     yield* say(head.id)

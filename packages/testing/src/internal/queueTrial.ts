@@ -34,7 +34,12 @@ export const offerOf = (name: string, more: Partial<Offer["head"]> = {}): Offer 
 })
 
 export const common = (name: string) => ({ jobId: id(name), sequence: 9, at: 1, executions: { atLeast: 1, atMost: 1 } })
-export const succeeded = (name: string): JobEnding => ({ _tag: "JobSucceeded", ...common(name), outputs: {} })
+export const succeeded = (name: string): JobEnding => ({
+  _tag: "JobSucceeded",
+  ...common(name),
+  outputs: {},
+  receipts: []
+})
 
 export const failure = <A, R>(effect: Effect.Effect<A, PoolError, R>): Effect.Effect<PoolError, never, R> =>
   Effect.match(effect, { onFailure: (error) => error, onSuccess: () => assert.fail("was not refused") })
