@@ -8,7 +8,8 @@ import type { BackendId } from "@effect-comfyui/execution/Ids"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
-import { type Circuit, contents, count, make } from "./internal/circuit.ts"
+import { type Circuit, contents, count, type Counted, make } from "./internal/circuit.ts"
+import { isEverywhere, type Kinds } from "./internal/failureKinds.ts"
 
 /** When circuits open and for how long. Times in milliseconds. */
 export interface Options {
@@ -58,13 +59,17 @@ export const oneFailure: Options = {
 export type Input =
   /** The fleet has so many servers. */
   | { readonly _tag: "Fleet"; readonly servers: number }
-  /** An attempt ended badly. `content`: the content key; `ranMs`: from its start on the server, or from the POST. */
+  /**
+   * An attempt ended badly. `content`: the content key; `kind`: which node of which workflow raised what, where one did: the
+   * same on another server comes with the workflow and counts for none; `ranMs`: from its start on the server, or from the POST.
+   */
   | {
     readonly _tag: "Failed"
     readonly server: BackendId
     readonly key: AffinityKey
     readonly content: string
     readonly reason: Reason["_tag"]
+    readonly kind?: string | null
     readonly ranMs: number
   }
   | { readonly _tag: "Succeeded"; readonly server: BackendId; readonly key: AffinityKey }
@@ -73,7 +78,7 @@ export type Input =
   /** An attempt ended without saying anything of the server: cancelled, or refused by validation. */
   | { readonly _tag: "Neutral"; readonly server: BackendId; readonly key: AffinityKey }
   /** The same content failed the same way elsewhere: it was the workflow's fault, and its counts are undone. */
-  | { readonly _tag: "Exonerate"; readonly key: AffinityKey; readonly content: string }
+  | { readonly _tag: "Exonerate"; readonly content: string }
   /** A new process at this address: a broken card or a stuck worker is gone with the old one. */
   | { readonly _tag: "Restarted"; readonly server: BackendId }
   /** The server left the fleet. */
@@ -107,6 +112,7 @@ export interface State {
   readonly circuits: Map<string, Circuit>
   /** The same, of those that are open or half-open. */
   readonly blocked: Map<string, Circuit>
+  readonly kinds: Kinds
   servers: number
   earliest: number
 }
@@ -115,6 +121,7 @@ export const init = (options: Partial<Options> = {}): State => ({
   options: { ...defaults, ...options },
   circuits: new Map(),
   blocked: new Map(),
+  kinds: new Map(),
   servers: 0,
   earliest: Number.POSITIVE_INFINITY
 })
@@ -231,17 +238,27 @@ const proof: ReadonlySet<Reason["_tag"]> = new Set(["GpuPoisoned", "DiskFull", "
 
 const onFailed = (
   state: State,
-  { content, key, ranMs, reason, server }: Extract<Input, { readonly _tag: "Failed" }>,
+  { content, key, kind = null, ranMs, reason, server }: Extract<Input, { readonly _tag: "Failed" }>,
   now: number,
   out: Array<Notice>
 ): void => {
   const scope = attributions[reason].breaker
   if (scope === "none") return onNeutral(state, server, key)
   const { fastFailures, fastWithin, keyContents, keyFailures, keyWindow } = state.options
+  if (kind !== null && isEverywhere(state.kinds, kind, server, now, keyWindow)) {
+    undo(state, (failure) => failure.kind === kind, now, out)
+    return onNeutral(state, server, key)
+  }
   const ofServer = touch(state, server, null, out)
   const fast = ranMs < fastWithin
-  if (fast) count(ofServer, scope === "server" ? `${content} ${reason}` : content, now, Number.POSITIVE_INFINITY)
-  else ofServer.failures = []
+  const failure = { content, kind, at: now }
+  if (fast) {
+    count(
+      ofServer,
+      scope === "server" ? { ...failure, content: `${content} ${reason}` } : failure,
+      Number.POSITIVE_INFINITY
+    )
+  } else ofServer.failures = []
   if (ofServer.state === "half-open" && (scope === "server" || fast)) {
     open(state, ofServer, reason, proof.has(reason), now, out)
   } else if (ofServer.state !== "open" && proof.has(reason)) open(state, ofServer, reason, true, now, out)
@@ -255,7 +272,7 @@ const onFailed = (
     return
   }
   const ofKey = touch(state, server, key, out)
-  count(ofKey, content, now, keyWindow)
+  count(ofKey, failure, keyWindow)
   if (ofKey.state === "half-open") open(state, ofKey, reason, false, now, out)
   else if (ofKey.state === "closed" && ofKey.failures.length >= keyFailures && contents(ofKey) >= keyContents) {
     open(state, ofKey, reason, false, now, out)
@@ -269,10 +286,10 @@ const onNeutral = (state: State, server: BackendId, key: AffinityKey): void => {
   for (const circuit of both(state, server, key)) circuit.probing = false
 }
 
-const onExonerate = (state: State, key: AffinityKey, content: string, now: number, out: Array<Notice>): void => {
+/** Forgets such failures, and closes what would not be open without them. */
+const undo = (state: State, isOut: (failure: Counted) => boolean, now: number, out: Array<Notice>): void => {
   for (const circuit of state.circuits.values()) {
-    if (circuit.key !== key && circuit.key !== null) continue
-    const rest = circuit.failures.filter((failure) => failure.content !== content)
+    const rest = circuit.failures.filter((failure) => !isOut(failure))
     if (rest.length === circuit.failures.length) continue
     circuit.failures = rest
     const { fastFailures, keyContents, keyFailures } = state.options
@@ -335,7 +352,7 @@ export const step = (state: State, input: Input, now: number): ReadonlyArray<Not
       onNeutral(state, input.server, input.key)
       break
     case "Exonerate":
-      onExonerate(state, input.key, input.content, now, out)
+      undo(state, ({ content }) => content === input.content, now, out)
       break
     case "Restarted":
       closeMatching(state, ({ key, server }) => server === input.server && key === null, "restart", now, out)

@@ -108,8 +108,6 @@ export const failover = {
   foreignInterrupts: 1,
   /** Further attempts after a fault of the server that was not its death, or a node that was silent too long. */
   serverFaults: 2,
-  /** Contents that end so many server processes are not given to another. */
-  poisonDeaths: 2,
   /** Delay before another attempt: doubled each time, with full jitter, up to the cap. */
   delay: seconds(1),
   delayCap: minutes(1),
@@ -186,11 +184,7 @@ export const health = {
   /** Servers that are asked for their classes and files at once. */
   reading: 2,
   /** What a server was seen to lack is believed for so long. */
-  missing: minutes(10),
-  /** Two deaths of one workflow within this time: it runs on one server at a time. */
-  deathWindow: minutes(15),
-  /** How long a run keeps what it learnt about memory needs. */
-  memoryNeeds: hours(24)
+  missing: minutes(10)
 } as const
 
 /** How the files of a job are brought home. */
@@ -207,4 +201,25 @@ export const collect = {
   sinkIdle: minutes(10),
   /** A server that is removed is kept for the files on their way from it, at most so long. */
   removal: minutes(2)
+} as const
+
+/** What is made of processes that end under a job. */
+export const deaths = {
+  /** A content that ended so many is given to no other server … */
+  poisonDeaths: 2,
+  /** … for so long. */
+  poisonAge: hours(24),
+  /** A workflow that ended as many within this time goes on one server at a time. */
+  deathWindow: minutes(15),
+  /** Servers that end within this of each other under different contents were ended by something else. */
+  deathTogether: seconds(10),
+  /** Contents, and workflows, that are remembered. */
+  suspects: 10_000
+} as const
+
+/** What is learnt of the memory that workflows need. */
+export const memoryNeeds = {
+  age: hours(24),
+  /** Workflows at one size that are remembered. */
+  cap: 10_000
 } as const

@@ -5,8 +5,10 @@
 import type { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import * as Breakers from "./Breakers.ts"
+import * as Deaths from "./Deaths.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Member from "./Member.ts"
+import * as MemoryNeeds from "./MemoryNeeds.ts"
 import * as Residency from "./Residency.ts"
 
 /** `polite`: nothing is placed on a server that works for others; `greedy`: ours go into its queue behind theirs. */
@@ -18,6 +20,8 @@ export interface Fleet {
   readonly breakers: Breakers.State
   readonly residency: Residency.State
   readonly estimates: Estimates.State
+  readonly deaths: Deaths.State
+  readonly memoryNeeds: MemoryNeeds.State
   /** Jobs and milliseconds given to each server so far. */
   readonly given: Map<BackendId, { jobs: number; ms: number }>
   readonly sharing: Sharing
@@ -28,6 +32,8 @@ export const make = (breakers?: Partial<Breakers.Options>, sharing: Sharing = "p
   breakers: Breakers.init(breakers),
   residency: Residency.init(),
   estimates: Estimates.init(),
+  deaths: Deaths.init(),
+  memoryNeeds: MemoryNeeds.init(),
   given: new Map(),
   sharing
 })

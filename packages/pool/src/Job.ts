@@ -124,6 +124,9 @@ export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Gi
   ending: undefined
 })
 
+/** What a job is, to be compared: two of one content do the same. */
+export const contentOf = ({ content, id }: Pick<Entry, "content" | "id">): string => content ?? id
+
 /** A server that refuses is tried again without end: of a long story the last chapters are kept. */
 const maxAttempts = 64
 

@@ -102,7 +102,9 @@ const Plain = Schema.Struct({
   paid: Schema.NullOr(Schema.Boolean),
   acceptPartial: Schema.Boolean,
   /** The name of a sink; null: files stay where they are. */
-  collect: Schema.NullOr(Schema.String)
+  collect: Schema.NullOr(Schema.String),
+  /** See `MemoryNeeds.sizeClassOf`. */
+  sizeClass: Schema.Int
 })
 
 /** Options that were checked, with their defaults. Plain JSON: the queue keeps them with the job. */
@@ -156,8 +158,11 @@ export interface Asked {
   readonly attachments: ReadonlyArray<Attachment>
 }
 
-/** Checks options; every problem is told, not only the first. `sinks`: those of the pool, of which one is the default. */
-export const check = (options: JobOptions, sinks: Sinks = noSinks): Result.Result<Asked, PoolError> => {
+/**
+ * Checks options; every problem is told, not only the first. `sinks`: those of the pool, of which one is the default.
+ * `sizeClass`: of the workflow.
+ */
+export const check = (options: JobOptions, sinks: Sinks = noSinks, sizeClass = 0): Result.Result<Asked, PoolError> => {
   const problems: Array<string> = []
   const wrong = (condition: boolean, problem: string): void => {
     if (condition) problems.push(problem)
@@ -220,7 +225,8 @@ export const check = (options: JobOptions, sinks: Sinks = noSinks): Result.Resul
     onAmbiguity: options.onAmbiguity ?? "verify",
     paid: options.paid ?? null,
     acceptPartial: options.acceptPartial ?? false,
-    collect
+    collect,
+    sizeClass
   }
   return Result.succeed({ id, idempotencyKey, options: checked, attachments: options.attachments ?? none })
 }

@@ -25,6 +25,7 @@ export interface Facts {
 export interface Held {
   readonly jobId: JobId
   readonly key: AffinityKey
+  readonly content: string
   since: number
   /** What it is expected to take, so that others know when the server is free. */
   readonly expectedMs: number

@@ -9,11 +9,13 @@ import { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import * as Duration from "effect/Duration"
 import * as Breakers from "./Breakers.ts"
+import * as Deaths from "./Deaths.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Failover from "./Failover.ts"
 import type { Fleet } from "./Fleet.ts"
-import type * as Job from "./Job.ts"
+import * as Job from "./Job.ts"
 import { type Member, offered } from "./Member.ts"
+import * as MemoryNeeds from "./MemoryNeeds.ts"
 import { hasLarger } from "./Placement.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 
@@ -82,7 +84,9 @@ const executionsOf = ({ accepted, began, ending, neverRan, unwatched }: Ended): 
 const reasonOf = (ending: Exclude<Ending, { readonly _tag: "Completed" }>): Reason =>
   ending._tag === "Failed" ? ending.error.reason : { _tag: "Cancelled", by: ending.by }
 
-const contentOf = (entry: Job.Entry): string => entry.content ?? entry.id
+/** What failed, and how, where a node of the graph raised it. */
+const kindOf = ({ kind: { affinity } }: Job.Entry, reason: Reason): string | null =>
+  reason._tag === "NodeFailed" ? `${affinity} ${reason.nodeId ?? ""} ${reason.exceptionType}` : null
 
 /** Counts the failure where it counts, and tells what is blocked by it. */
 const blame = (fleet: Fleet, ended: Ended, reason: Reason, now: number): ReadonlyArray<Breakers.Notice> => {
@@ -90,7 +94,15 @@ const blame = (fleet: Fleet, ended: Ended, reason: Reason, now: number): Readonl
   const key = entry.kind.affinity
   const input: Breakers.Input = reason._tag === "Cancelled" || unwatched
     ? { _tag: "Neutral", server, key }
-    : { _tag: "Failed", server, key, content: contentOf(entry), reason: reason._tag, ranMs }
+    : {
+      _tag: "Failed",
+      server,
+      key,
+      content: Job.contentOf(entry),
+      reason: reason._tag,
+      kind: kindOf(entry, reason),
+      ranMs
+    }
   return Breakers.step(fleet.breakers, input, now)
 }
 
@@ -102,6 +114,7 @@ const succeeded = (
 ): Meaning => {
   const { cold, entry, ranMs, record: { server } } = ended
   const key = entry.kind.affinity
+  learnMemory(fleet, ended, true, now)
   if (cold !== undefined) Estimates.step(fleet.estimates, { server, key, cold, executionMs: ranMs })
   const executions = entry.executions
   return {
@@ -122,6 +135,27 @@ const isBeyond = (fleet: Fleet, verdict: Failover.Verdict, { entry, member }: En
   !hasLarger(fleet, entry.kind.need, member, now)
 
 const tooLarge: Failover.Verdict = { _tag: "GiveUp", why: "no server has a larger card", exonerate: false }
+
+/** What is learnt of the memory that the workflow needs, where the card was its own. */
+const learnMemory = (fleet: Fleet, { anotherKeyBefore, entry, member }: Ended, fitted: boolean, now: number): void => {
+  const vramBytes = member === undefined ? undefined : offered(member, now).vramBytes
+  if (vramBytes === undefined || (anotherKeyBefore && !fitted)) return
+  const { kind: { affinity: key }, options: { sizeClass } } = entry
+  MemoryNeeds.step(fleet.memoryNeeds, { _tag: fitted ? "Fitted" : "RanOut", key, sizeClass, vramBytes }, now)
+}
+
+const died: ReadonlySet<Reason["_tag"]> = new Set(["Lost", "Unreachable"])
+
+/** A process ended in the middle of it, as far as anybody knows. */
+const countDeath = (
+  fleet: Fleet,
+  { began, entry, record: { server }, unwatched }: Ended,
+  reason: Reason,
+  now: number
+) => {
+  if (!began || unwatched || !died.has(reason._tag)) return
+  Deaths.step(fleet.deaths, { server, key: entry.kind.affinity, content: Job.contentOf(entry) }, now)
+}
 
 /** Takes an attempt's end. `random`: from 0 to 1, for the delay of a retry. */
 export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, random: number): Meaning => {
@@ -171,6 +205,16 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
     random
   )
   const verdict = isBeyond(fleet, decided, ended, now) ? tooLarge : decided
+  if (reason._tag === "OutOfMemory") learnMemory(fleet, ended, false, now)
+  countDeath(fleet, ended, reason, now)
+  if (Deaths.isPoison(fleet.deaths, Job.contentOf(entry), now)) {
+    const poison = new PoolError({ reason: Deaths.poison(fleet.deaths, Job.contentOf(entry), now) })
+    return {
+      told: [attemptEnded("dead-letter")],
+      notices,
+      follows: { _tag: "DeadLetter", told: { _tag: "DeadLettered", error: poison, executions } }
+    }
+  }
   const told = [attemptEnded(verdictWord(verdict))]
   switch (verdict._tag) {
     case "Retry": {
@@ -198,7 +242,7 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
         notices.push(
           ...Breakers.step(
             fleet.breakers,
-            { _tag: "Exonerate", key: entry.kind.affinity, content: contentOf(entry) },
+            { _tag: "Exonerate", content: Job.contentOf(entry) },
             now
           )
         )

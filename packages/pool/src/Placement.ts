@@ -6,12 +6,13 @@ import type { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Breakers from "./Breakers.ts"
+import * as Deaths from "./Deaths.ts"
 import * as Defaults from "./Defaults.ts"
-import type * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
-import type * as Job from "./Job.ts"
+import * as Job from "./Job.ts"
 import type { JobHead } from "./JobHead.ts"
 import * as Member from "./Member.ts"
+import * as MemoryNeeds from "./MemoryNeeds.ts"
 import * as Need from "./Need.ts"
 import * as Residency from "./Residency.ts"
 import type * as Router from "./Router.ts"
@@ -57,7 +58,26 @@ const whyNotKind = (
   const never = whyNever(need, member, now)
   if (never !== undefined) return never
   if (Breakers.permit(fleet.breakers, member.facts.id, key, now) === "blocked") return "blocked after failures"
+  if (Deaths.isSuspect(fleet.deaths, key, now) && isRunning(fleet, (held) => held.key === key)) {
+    return "processes ended under this workflow: it runs on one server at a time"
+  }
   return isKept(fleet, need, key, member, now) ? "kept for shorter jobs" : undefined
+}
+
+const isRunning = (fleet: State, is: (held: Member.Held) => boolean): boolean => {
+  for (const { runs } of fleet.members.values()) {
+    for (const held of runs.values()) if (is(held)) return true
+  }
+  return false
+}
+
+/** What runs on servers that went silent: it may be what ended them. */
+const doubtedContents = (fleet: State): ReadonlySet<string> => {
+  const doubted = new Set<string>()
+  for (const { connected, runs } of fleet.members.values()) {
+    if (!connected) { for (const { content } of runs.values()) doubted.add(content) }
+  }
+  return doubted
 }
 
 /** Whether any server could take the job that it has not failed on: if not, it goes back to those it knows. */
@@ -68,19 +88,40 @@ const hasOther = (fleet: State, need: Need.Need, avoid: ReadonlyArray<BackendId>
   return false
 }
 
-/** Why this job is not for a server that its kind may run on, after what it has been through. */
+/** Whether another server that could take it has a larger card than this. */
+const hasMoreThan = (fleet: State, need: Need.Need, bytes: number, now: number): boolean => {
+  for (const member of fleet.members.values()) {
+    if (!Fleet.isUp(member) || whyNever(need, member, now) !== undefined) continue
+    if ((Member.offered(member, now).vramBytes ?? 0) > bytes) return true
+  }
+  return false
+}
+
+/** Why this job is not for a server that its kind may run on, after what it and its like have been through. */
 const whyNotAgain = (
   fleet: State,
-  need: Need.Need,
-  { exclude, freeOn, moreVramThan }: Failover.Ledger,
+  entry: Job.Entry,
   member: Member.Member,
+  doubted: ReadonlySet<string>,
   now: number
 ): string | undefined => {
+  const { kind: { affinity, need }, ledger: { exclude, freeOn, moreVramThan }, options: { sizeClass } } = entry
   const { id } = member.facts
+  const content = Job.contentOf(entry)
+  const deaths = Deaths.ofContent(fleet.deaths, content, now)
+  if (Deaths.isPoison(fleet.deaths, content, now)) return `${deaths} processes ended under it`
+  if (doubted.has(content)) return "its like runs on a server that is silent"
+  if (deaths > 0 && isRunning(fleet, (held) => held.content === content)) {
+    return "a process ended under it: one at a time"
+  }
   if (freeOn !== null && freeOn !== id && fleet.members.has(freeOn)) return "to be tried again where memory is freed"
   const { vramBytes } = Member.offered(member, now)
   if (moreVramThan !== null && vramBytes !== undefined && vramBytes <= moreVramThan) {
     return "ran out of memory on a card as large"
+  }
+  const learnt = MemoryNeeds.moreThan(fleet.memoryNeeds, affinity, sizeClass, now)
+  if (learnt !== null && vramBytes !== undefined && vramBytes <= learnt && hasMoreThan(fleet, need, learnt, now)) {
+    return "its like ran out of memory on a card as large"
   }
   return exclude.includes(id) && hasOther(fleet, need, exclude, now) ? "failed there before" : undefined
 }
@@ -88,10 +129,12 @@ const whyNotAgain = (
 /** Why this server is not for this job now, busy or idle; undefined: it may run there. */
 export const whyNot = (
   fleet: State,
-  { kind: { affinity, need }, ledger }: Pick<Job.Entry, "kind" | "ledger">,
+  entry: Job.Entry,
   member: Member.Member,
   now: number
-): string | undefined => whyNotKind(fleet, need, affinity, member, now) ?? whyNotAgain(fleet, need, ledger, member, now)
+): string | undefined =>
+  whyNotKind(fleet, entry.kind.need, entry.kind.affinity, member, now) ??
+    whyNotAgain(fleet, entry, member, doubtedContents(fleet), now)
 
 /** Whether another server than this one has a larger card, or one of which nobody knows the size. */
 export const hasLarger = (fleet: State, need: Need.Need, than: Member.Member, now: number): boolean => {
@@ -133,7 +176,7 @@ export const hopeless = (
 /** Why no server takes this job at this moment; undefined where one does, idle or busy. None at all: an empty list. */
 export const stranded = (
   fleet: State,
-  entry: Pick<Job.Entry, "kind" | "ledger">,
+  entry: Job.Entry,
   now: number
 ): Reasons | undefined => {
   const reasons: Array<{ server: string; why: string }> = []
@@ -195,12 +238,15 @@ export const read = (
     return Fleet.isUp(member) && Breakers.permit(fleet.breakers, member.facts.id, affinity, now) !== "blocked"
   }
   /** A job that prefers servers goes to them while one of them is idle. */
-  const isSpurned = ({ kind: { affinity, need, placement }, ledger }: Job.Entry, server: BackendId): boolean =>
-    need.prefer.size > 0 && !need.prefer.has(server) &&
-    idle.some((member) =>
-      need.prefer.has(member.facts.id) && mayRun(affinity, placement, member) &&
-      whyNotAgain(fleet, need, ledger, member, now) === undefined
-    )
+  const isSpurned = (entry: Job.Entry, server: BackendId): boolean => {
+    const { affinity, need, placement } = entry.kind
+    return need.prefer.size > 0 && !need.prefer.has(server) &&
+      idle.some((member) =>
+        need.prefer.has(member.facts.id) && mayRun(affinity, placement, member) &&
+        whyNotAgain(fleet, entry, member, doubted, now) === undefined
+      )
+  }
+  const doubted = doubtedContents(fleet)
   const warm = new Set<AffinityKey>()
   for (const member of idle) {
     for (const { key } of Residency.residents(fleet.residency, member.facts.id)) warm.add(key)
@@ -226,7 +272,7 @@ export const read = (
         if (!mayRun(head.affinity, head.placement, member)) return false
         if (entry === undefined) return true
         return !isSpurned(entry, server) &&
-          whyNotAgain(fleet, entry.kind.need, entry.ledger, member, now) === undefined
+          whyNotAgain(fleet, entry, member, doubted, now) === undefined
       },
       residentOn: (key) => Residency.residentOn(fleet.residency, key),
       warmth: (server, key) => Residency.warmth(fleet.residency, server, key),

@@ -15,7 +15,7 @@ import type * as Scope from "effect/Scope"
 import { activate } from "./Active.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
-import type * as Job from "./Job.ts"
+import * as Job from "./Job.ts"
 import type { JobHead, OpenRun } from "./JobHead.ts"
 import type { JobQueue } from "./JobQueue.ts"
 import type { Member } from "./Member.ts"
@@ -112,6 +112,7 @@ export const make = Effect.fnUntraced(function*(
     Fleet.occupy(fleet, member, run.runId, {
       jobId: head.id,
       key: head.affinity,
+      content: Job.contentOf(entry),
       since: now - Math.max(0, at - run.startedAt),
       expectedMs: Estimates.estimate(fleet.estimates, run.server, head.affinity).coldMs,
       accepted: true,

@@ -16,6 +16,7 @@ import { activate, type Active, isPaid } from "./Active.ts"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
+import * as Job from "./Job.ts"
 import type { JobHead, OpenRun } from "./JobHead.ts"
 import * as Jobs from "./Jobs.ts"
 import type { Member } from "./Member.ts"
@@ -94,6 +95,7 @@ export const make = Effect.fnUntraced(function*(
     Fleet.occupy(fleet, member, runId, {
       jobId: head.id,
       key: head.affinity,
+      content: Job.contentOf(entry),
       since: at,
       expectedMs,
       accepted: false,

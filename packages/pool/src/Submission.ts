@@ -12,6 +12,7 @@ import * as JobLedger from "./JobLedger.ts"
 import { check, type Checked, fromJson, type JobOptions, type Sinks } from "./JobOptions.ts"
 import type { JobRecord, Offer } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
+import { sizeClassOf } from "./MemoryNeeds.ts"
 import * as Need from "./Need.ts"
 
 /** The job's id: the caller's, one that its idempotency key stands for, or a fresh one. */
@@ -42,7 +43,7 @@ export const prepare = (
   sinks?: Sinks
 ): Result.Result<Prepared, PoolError> =>
   Result.gen(function*() {
-    const { attachments, id: named, idempotencyKey, options } = yield* check(wanted, sinks)
+    const { attachments, id: named, idempotencyKey, options } = yield* check(wanted, sinks, sizeClassOf(workflow))
     const key = yield* Result.mapError(
       WorkflowKey.affinity(workflow),
       ({ message }) => new PoolError({ reason: { _tag: "InvalidOptions", option: "workflow", problem: message } })

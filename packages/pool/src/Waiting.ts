@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
+import * as Deaths from "./Deaths.ts"
 import * as Defaults from "./Defaults.ts"
 import type * as Fleet from "./Fleet.ts"
 import * as Heap from "./internal/heap.ts"
@@ -84,8 +85,18 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const fail = (entry: Job.Entry, error: JobError) =>
     Effect.asVoid(Effect.ignore(end(entry, { _tag: "JobFailed", error, executions: entry.executions })))
 
+  /** The end of a job whose content ended server processes. */
+  const poison = (entry: Job.Entry): Effect.Effect<void> | undefined => {
+    const content = Job.contentOf(entry)
+    return Deaths.isPoison(fleet.deaths, content, now())
+      ? fail(entry, new PoolError({ reason: Deaths.poison(fleet.deaths, content, now()) }))
+      : undefined
+  }
+
   /** The end of a job that no server can run; undefined while one might. */
   const refusal = (entry: Job.Entry, impatient = false): Effect.Effect<void> | undefined => {
+    const poisonous = poison(entry)
+    if (poisonous !== undefined) return poisonous
     const servers = Placement.hopeless(fleet, entry.kind.need, now(), impatient)
     if (servers === undefined) return undefined
     return fail(entry, new PoolError({ reason: { _tag: "NoEligibleServer", servers } }))
@@ -128,6 +139,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const sweep = Effect.gen(function*() {
     for (;;) {
       yield* Effect.sleep(sweepMs)
+      if (fleet.deaths.contents.size > 0) {
+        for (const entry of [...jobs.open.values()]) yield* poison(entry) ?? Effect.void
+      }
       const hopelessKinds = new Map<Jobs.Kind, boolean>()
       const { at } = readTime(clock)
       for (const entry of [...jobs.open.values()]) {

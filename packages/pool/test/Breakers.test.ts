@@ -156,8 +156,28 @@ describe("Breakers", () => {
   it("undoes the counts of a content that failed the same way elsewhere", () => {
     const state = fleet(4)
     play(state, ...threeFailures)
-    assert.deepStrictEqual(play(state, [9, { _tag: "Exonerate", key, content: "c1:y" }]), ["unblocked undone"])
+    assert.deepStrictEqual(play(state, [9, { _tag: "Exonerate", content: "c1:y" }]), ["unblocked undone"])
     assert.strictEqual(Breakers.permit(state, one, key, 10), "allowed")
+  })
+
+  it("counts nothing that fails the same way on a second server: it comes with the workflow", () => {
+    const state = fleet(4)
+    const kind = "3 ValueError"
+    assert.deepStrictEqual(
+      play(state, ...contents.map((content, i) => [i, failed({ content, kind })] as const)),
+      [`blocked a1:a until ${5 * minute + 2}`]
+    )
+    assert.deepStrictEqual(play(state, [5, failed({ server: two, kind })]), ["unblocked undone"])
+    const many = Array.from(
+      { length: 20 },
+      (_, i) => [6 + i, failed({ server: two, content: `c1:${i}`, kind, ranMs: 1 })] as const
+    )
+    assert.deepStrictEqual(play(state, ...many), [])
+    // Another node, or another workflow, is another matter; and so is the same after a while.
+    const other = contents.map((content, i) => [50 + i, failed({ content, kind: "4 OSError" })] as const)
+    assert.strictEqual(play(state, ...other).length, 1)
+    const later = contents.map((content, i) => [60 * minute + i, failed({ server: two, content, kind })] as const)
+    assert.isTrue(play(state, ...later).some((told) => told.startsWith("blocked a1:a")))
   })
 
   it("has the old rule as a preset", () => {

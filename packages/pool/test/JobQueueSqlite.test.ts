@@ -110,6 +110,13 @@ const until = (condition: () => boolean, limit: Duration.Input = "10 seconds") =
     while (!condition()) yield* Effect.sleep(5)
   }).pipe(Effect.timeout(limit), Effect.orDie)
 
+/** It trims in its own time. */
+const remembers = (queue: JobQueue["Service"], jobs: number) =>
+  Effect.repeat(Effect.delay(queue.list(), 5), { until: ({ length }) => length <= jobs }).pipe(
+    Effect.timeout("10 seconds"),
+    Effect.orDie
+  )
+
 /** A process on this file; it ends with the scope. */
 const child = Effect.fnUntraced(function*(mode: "offer" | "claim", file: string) {
   const said: Array<string> = []
@@ -669,7 +676,7 @@ describe("limits", () => {
         else yield* queue.settle(id(name), token, succeeded(name))
         yield* Effect.sleep(2)
       }
-      yield* Effect.sleep(150)
+      yield* remembers(queue, 4)
       assert.deepStrictEqual((yield* queue.list()).map(({ head }) => head.id), ["c", "d", "e", "f"].map(id))
       assert.deepStrictEqual(yield* queue.stats, { waiting: 0, delayed: 0, claimed: 0, dead: 1, ended: 3 })
       const [kept] = yield* sql`SELECT (SELECT count(*) FROM comfy_payload) AS payloads,
@@ -677,7 +684,7 @@ describe("limits", () => {
       assert.deepStrictEqual({ ...kept }, { payloads: 1, files: 1 })
       yield* within(Effect.gen(function*() {
         yield* open(file, { historyAge: "1 millis" })
-        yield* Effect.sleep(200)
+        yield* remembers(queue, 1)
       }))
       assert.deepStrictEqual((yield* queue.list()).map(({ head }) => head.id), [id("d")])
       assert.isTrue(yield* queue.redrive(id("d")))

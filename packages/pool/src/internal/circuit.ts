@@ -2,8 +2,10 @@ import type { BackendId } from "@effect-comfyui/execution/Ids"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 
 /** One failure, as a circuit remembers it. */
-interface Counted {
+export interface Counted {
   readonly content: string
+  /** Of which kind, where that can be said. */
+  readonly kind: string | null
   readonly at: number
 }
 
@@ -39,9 +41,10 @@ export const make = (server: BackendId, key: AffinityKey | null): Circuit => ({
   cause: ""
 })
 
-export const count = (circuit: Circuit, content: string, at: number, window: number): void => {
-  circuit.failures = circuit.failures.filter((failure) => at - failure.at < window)
-  circuit.failures.push({ content, at })
+export const count = (circuit: Circuit, failure: Counted, window: number): void => {
+  const { at } = failure
+  circuit.failures = circuit.failures.filter((before) => at - before.at < window)
+  circuit.failures.push(failure)
   if (circuit.failures.length > maxCounted) circuit.failures.shift()
 }
 
