@@ -27,7 +27,8 @@ export const maxParallel = 32
 /**
  * One node of a run. Times are milliseconds on the run's monotonic clock, 0 at the submission (or attach).
  *
- * - `startMs`, `endMs`: the first start and the last end; null where it had none, or where it was not seen.
+ * - `startMs`, `endMs`: the first start and the last end; null where it had none, where that was not seen,
+ *   and the end while it runs.
  * - `durationMs`: the time between starts and ends, all executions together; 0 for cached and skipped nodes, null where it
  *   ran unseen. A node that expanded includes what it expanded into.
  * - `exclusiveMs`: its part of the wall time, every instant split evenly between the nodes that run in it. A node that waits

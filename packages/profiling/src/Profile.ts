@@ -395,7 +395,7 @@ export const snapshot = (state: State): Profile => {
     clockOffsetMs: state.clockOffsetMs,
     submittedMs,
     startedMs,
-    queueMs: submittedMs === null || startedMs === null ? null : startedMs - submittedMs,
+    queueMs: submittedMs === null || startedMs === null ? null : Math.max(0, startedMs - submittedMs),
     executionMs,
     totalMs: sweep.now,
     idleMs: sweep.idleMs,

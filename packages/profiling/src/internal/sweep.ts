@@ -144,6 +144,7 @@ export const start = (sweep: Sweep, entry: Entry, parent: Entry | undefined): vo
   entry.state = "running"
   entry.executions++
   entry.startMs ??= sweep.now
+  entry.endMs = null
   // Its end was missed: one execution goes over into the next.
   if (entry.openSince !== null) {
     entry.inferred = true

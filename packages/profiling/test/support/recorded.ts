@@ -47,7 +47,11 @@ export const runs = (file: string, lostAt?: number): ReadonlyArray<Recorded> => 
     if (response === undefined || receipt.prompt_id === undefined) return []
     const { prompt }: { readonly prompt: unknown } = JSON.parse(request.body ?? "{}")
     const workflow = Result.getOrThrow(Workflow.fromJson(JSON.stringify(prompt)))
-    return [{ workflow, postedAt: request.t, events: play(lines, request, response, receipt.prompt_id, workflow, lostAt) }]
+    return [{
+      workflow,
+      postedAt: request.t,
+      events: play(lines, request, response, receipt.prompt_id, workflow, lostAt)
+    }]
   })
 }
 
