@@ -19,7 +19,7 @@ const bucketOf = (ms: number): number =>
 /** The value that is off by the same share from both ends of its bucket. */
 const valueOf = (bucket: number): number => bucket === 0 ? 0 : smallestMs * factor ** bucket * 2 / (1 + factor)
 
-/** At most so many buckets: 717. */
+/** At most so many buckets: 716. */
 export const maxBuckets = bucketOf(largestMs) + 1
 
 /**
