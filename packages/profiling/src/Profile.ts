@@ -166,14 +166,32 @@ const hear = (state: State): void => {
   state.resumedMs = state.sweep.now
 }
 
+/**
+ * The node that expanded into this one: as the server says, else the nearest one whose id this one's begins with, for
+ * `executing` does not say it, and ids of expanded nodes are made that way.
+ */
+const parentOf = ({ entries }: State, { displayId, nodeId, parentId }: Named): Sweep.Entry | undefined => {
+  if (parentId !== null && parentId !== undefined) return entries.get(parentId)
+  if (displayId === undefined || displayId === nodeId) return undefined
+  let end = nodeId.length
+  // The parent is three parts shorter as a rule; a hostile id has millions.
+  for (let tries = 0; tries < 16 && end > 0; tries++) {
+    end = nodeId.lastIndexOf(".", end - 1)
+    if (end <= 0) break
+    const parent = entries.get(nodeId.slice(0, end))
+    if (parent !== undefined) return parent
+  }
+  return undefined
+}
+
 const startNode = (state: State, named: Named): Sweep.Entry | undefined => {
-  const entry = entryOf(state, named, "running")
+  const parent = parentOf(state, named)
+  const entry = entryOf(state, { ...named, parentId: parent?.nodeId ?? named.parentId ?? null }, "running")
   if (entry === undefined) {
     state.unlistedStarts++
     return undefined
   }
   if (entry.executions === 0) state.order.push(entry.nodeId)
-  const parent = named.parentId === null || named.parentId === undefined ? undefined : state.entries.get(named.parentId)
   Sweep.start(state.sweep, entry, parent)
   if (state.resumedMs === state.sweep.now) entry.inferred = true
   return entry
