@@ -21,6 +21,9 @@ export const Steps = Schema.Struct({
 })
 export type Steps = typeof Steps.Type
 
+/** Node ids of a run that are told apart, beside those of its workflow: a server may make up any number. */
+export const maxNodes = 20_000
+
 /** At most so many neighbours of a node are named. */
 export const maxParallel = 32
 

@@ -5,14 +5,15 @@
  */
 import { type Ending, type ExecutionEvent, type Gap, isTransient, Via } from "@effect-comfyui/execution/ExecutionEvent"
 import { BackendId, RunId } from "@effect-comfyui/execution/Ids"
-import { node as nodeOf, type Workflow } from "@effect-comfyui/workflow/Workflow"
+import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ColdSurcharge } from "./ColdSurcharge.ts"
 import * as CriticalPath from "./CriticalPath.ts"
+import * as Nodes from "./internal/nodes.ts"
 import * as Sweep from "./internal/sweep.ts"
-import { NodeProfile, type NodeState } from "./NodeProfile.ts"
+import { NodeProfile } from "./NodeProfile.ts"
 
 /**
  * A run. Times are milliseconds on its monotonic clock, 0 at the submission (or attach); null where they did not come or
@@ -58,18 +59,11 @@ export const Profile = Schema.Struct({
 })
 export type Profile = typeof Profile.Type
 
-/** Node ids that are told apart, beside those of the workflow: a server may make up any number. */
-export const maxNodes = 20_000
-
 type Moment = "submittedMs" | "startedMs" | "startedAtMs" | "clockOffsetMs"
 
 /** Owned and updated in place by its one driver. Bounded by the number of nodes, however many events come. */
-export interface State extends Record<Moment, number | null> {
-  readonly workflow: Workflow | undefined
+export interface State extends Nodes.Nodes, Record<Moment, number | null> {
   readonly chain: CriticalPath.Order | undefined
-  readonly sweep: Sweep.Sweep
-  readonly entries: Map<string, Sweep.Entry>
-  readonly order: Array<string>
   readonly gaps: { socket: number; consumer: number; attached: number }
   runId: RunId | null
   backend: BackendId | null
@@ -78,14 +72,9 @@ export interface State extends Record<Moment, number | null> {
   sequence: number
   /** Of the last gap that was this subscriber's own, which counts no sequence. */
   gapSequence: number
-  /** Lifecycle events were missed. */
-  lossy: boolean
   /** Nothing was heard of any node since the connection was not whole. */
   blind: boolean
-  /** When a node was heard of again: what begins at this very moment began before. */
-  resumedMs: number | null
   startInferred: boolean
-  unlistedStarts: number
 }
 
 /** A profile of nothing yet. With the workflow it knows titles, skipped nodes and the critical path. */
@@ -122,35 +111,6 @@ const isForeign = (state: State, event: ExecutionEvent): boolean => {
   return event.sequence <= state.sequence
 }
 
-interface Named {
-  readonly nodeId: string
-  readonly displayId?: string
-  readonly parentId?: string | null
-  readonly classType?: string | null
-}
-
-/** The node by that id, made if nobody has heard of it; undefined beyond the cap. */
-const entryOf = (state: State, named: Named, otherwise: NodeState): Sweep.Entry | undefined => {
-  const { entries, workflow } = state
-  const { nodeId } = named
-  const known = entries.get(nodeId)
-  if (known !== undefined) {
-    known.classType ??= named.classType ?? null
-    known.parentId ??= named.parentId ?? null
-    return known
-  }
-  const own = workflow === undefined ? undefined : nodeOf(workflow, nodeId)
-  if (own === undefined && entries.size >= maxNodes) return undefined
-  const title = own?._meta?.["title"]
-  const made = Sweep.entry(nodeId, named.displayId ?? nodeId, otherwise, {
-    parentId: named.parentId ?? null,
-    classType: named.classType ?? own?.class_type ?? null,
-    title: typeof title === "string" ? title : null
-  })
-  entries.set(nodeId, made)
-  return made
-}
-
 const begin = (state: State, inferred: boolean): void => {
   if (state.startedMs !== null) return
   state.startedMs = state.sweep.now
@@ -166,89 +126,6 @@ const hear = (state: State): void => {
   state.resumedMs = state.sweep.now
 }
 
-/**
- * The node that expanded into this one: as the server says, else the nearest one whose id this one's begins with, for
- * `executing` does not say it, and ids of expanded nodes are made that way.
- */
-const parentOf = ({ entries }: State, { displayId, nodeId, parentId }: Named): Sweep.Entry | undefined => {
-  if (parentId !== null && parentId !== undefined) return entries.get(parentId)
-  if (displayId === undefined || displayId === nodeId) return undefined
-  let end = nodeId.length
-  // The parent is three parts shorter as a rule; a hostile id has millions.
-  for (let tries = 0; tries < 16 && end > 0; tries++) {
-    end = nodeId.lastIndexOf(".", end - 1)
-    if (end <= 0) break
-    const parent = entries.get(nodeId.slice(0, end))
-    if (parent !== undefined) return parent
-  }
-  return undefined
-}
-
-const startNode = (state: State, named: Named): Sweep.Entry | undefined => {
-  const parent = parentOf(state, named)
-  const entry = entryOf(state, { ...named, parentId: parent?.nodeId ?? named.parentId ?? null }, "running")
-  if (entry === undefined) {
-    state.unlistedStarts++
-    return undefined
-  }
-  if (entry.executions === 0) state.order.push(entry.nodeId)
-  Sweep.start(state.sweep, entry, parent)
-  if (state.resumedMs === state.sweep.now) entry.inferred = true
-  return entry
-}
-
-const finishNode = (state: State, named: Named): void => {
-  const known = state.entries.get(named.nodeId)
-  if (known !== undefined && known.openSince !== null) return Sweep.finish(state.sweep, known, "executed")
-  if (known !== undefined) {
-    known.inferred ||= state.lossy
-    return
-  }
-  // Without a start it had the result of its double in the same prompt, unless its start is what was missed.
-  if (state.lossy) ranUnseen(state, named)
-  else entryOf(state, named, "cached")
-}
-
-const ranUnseen = (state: State, named: Named): void => {
-  const entry = entryOf(state, named, "executed")
-  if (entry === undefined) return
-  entry.executions = Math.max(1, entry.executions)
-  entry.endMs = state.sweep.now
-  entry.durationMs = null
-  entry.inferred = true
-}
-
-type Reading = Extract<ExecutionEvent, { readonly _tag: "NodeProgress" }>
-
-const onProgress = (state: State, event: Reading): void => {
-  const { max, value } = event
-  const { now } = state.sweep
-  // An older reading, told again.
-  if (!(event.elapsed >= now)) return
-  let entry = state.entries.get(event.nodeId)
-  if (entry === undefined && state.lossy) {
-    entry = startNode(state, event)
-    if (entry !== undefined) entry.inferred = true
-  }
-  // Servers send NaN.
-  if (entry === undefined || !Number.isFinite(value) || !Number.isFinite(max)) return
-  const last = entry.progress
-  if (last === null) {
-    entry.progress = { value, max, steps: Math.max(0, value), timed: 0, timedMs: 0, atMs: now }
-    return
-  }
-  const more = value - last.value
-  if (now === last.atMs && more <= 0) return
-  if (more >= 0) {
-    last.steps += more
-    last.timed += more
-    last.timedMs += now - last.atMs
-  } else last.steps += Math.max(0, value)
-  last.value = value
-  last.max = max
-  last.atMs = now
-}
-
 const onGap = (state: State, { cause, lifecycle, sequence }: Gap): void => {
   state.gaps[cause]++
   if (cause === "consumer") {
@@ -259,26 +136,8 @@ const onGap = (state: State, { cause, lifecycle, sequence }: Gap): void => {
   for (const entry of state.sweep.open) entry.inferred = true
 }
 
-/** Whether an error that names the one is about the other: what a node expanded into fails under its own name. */
-const names = (nodeId: string, other: string): boolean => other === nodeId || other.startsWith(`${nodeId}.`)
-
-const onFailed = (state: State, ending: Extract<Ending, { readonly _tag: "Failed" }>): void => {
-  const { reason } = ending.error
-  const nodeId = "nodeId" in reason ? reason.nodeId : null
-  if (nodeId === null) return
-  const guilty = [...state.sweep.open].filter((entry) => names(nodeId, entry.nodeId))
-  for (const entry of guilty) Sweep.finish(state.sweep, entry, "failed")
-  if (guilty.length > 0) return
-  const named = { nodeId, classType: "classType" in reason ? reason.classType : null }
-  const entry = entryOf(state, named, "failed")
-  if (entry === undefined) return
-  entry.state = "failed"
-  entry.inferred = true
-  if (entry.executions === 0) entry.durationMs = null
-}
-
 const onEnding = (state: State, ending: Ending): void => {
-  if (ending._tag === "Failed") onFailed(state, ending)
+  if (ending._tag === "Failed") Nodes.onFailed(state, ending)
   for (const entry of [...state.sweep.open]) {
     Sweep.finish(state.sweep, entry, ending._tag === "Completed" ? "executed" : "running")
     entry.inferred = true
@@ -286,7 +145,7 @@ const onEnding = (state: State, ending: Ending): void => {
   state.ending = ending
   // Where events were missed, silence says nothing.
   if (state.lossy || state.workflow === undefined) return
-  for (const nodeId of Object.keys(state.workflow.nodes)) entryOf(state, { nodeId }, "skipped")
+  for (const nodeId of Object.keys(state.workflow.nodes)) Nodes.entryOf(state, { nodeId }, "skipped")
 }
 
 /**
@@ -311,26 +170,26 @@ export const step = (state: State, event: ExecutionEvent): State => {
       break
     case "NodesCached":
       begin(state, true)
-      for (const nodeId of event.nodeIds) entryOf(state, { nodeId }, "cached")
+      for (const nodeId of event.nodeIds) Nodes.entryOf(state, { nodeId }, "cached")
       break
     case "NodeStarted":
       hear(state)
-      startNode(state, event)
+      Nodes.startNode(state, event)
       break
     case "NodeProgress":
       hear(state)
-      onProgress(state, event)
+      Nodes.onProgress(state, event)
       break
     case "NodeOutput":
       hear(state)
       if (state.entries.has(event.nodeId)) break
       // After a gap nobody can tell a replayed record from that of a node that ran unseen.
-      if (event.cached && !state.lossy) entryOf(state, event, "cached")
-      else ranUnseen(state, event)
+      if (event.cached && !state.lossy) Nodes.entryOf(state, event, "cached")
+      else Nodes.ranUnseen(state, event)
       break
     case "NodeFinished":
       hear(state)
-      finishNode(state, event)
+      Nodes.finishNode(state, event)
       break
     case "Gap":
       onGap(state, event)
@@ -356,14 +215,6 @@ export const conclude = (state: State, ending: Ending): State => {
   return state
 }
 
-const stepsOf = ({ progress }: Sweep.Entry): NodeProfile["progress"] =>
-  progress === null ? null : {
-    value: progress.value,
-    max: progress.max,
-    steps: progress.steps,
-    stepsPerSecond: progress.timed > 0 && progress.timedMs > 0 ? progress.timed / progress.timedMs * 1_000 : null
-  }
-
 const stateOf = ({ ending, startedMs }: State): Profile["state"] => {
   switch (ending?._tag) {
     case "Completed":
@@ -381,26 +232,7 @@ const stateOf = ({ ending, startedMs }: State): Profile["state"] => {
 export const snapshot = (state: State): Profile => {
   const { ending, startedMs, submittedMs, sweep } = state
   const executionMs = startedMs === null ? null : sweep.now - startedMs
-  const nodes = [...state.entries.values()].map((entry): NodeProfile => {
-    const exclusiveMs = Sweep.exclusiveOf(sweep, entry)
-    return {
-      nodeId: entry.nodeId,
-      displayId: entry.displayId,
-      parentId: entry.parentId,
-      classType: entry.classType,
-      title: entry.title,
-      state: entry.state,
-      executions: entry.executions,
-      startMs: entry.startMs,
-      endMs: entry.endMs,
-      durationMs: Sweep.durationOf(sweep, entry),
-      exclusiveMs,
-      share: executionMs === null || executionMs === 0 ? 0 : Math.min(1, exclusiveMs / executionMs),
-      progress: stepsOf(entry),
-      parallelWith: [...entry.parallelWith ?? []],
-      inferred: entry.inferred
-    }
-  })
+  const nodes = Nodes.read(state, executionMs)
   const cached = nodes.filter((node) => node.state === "cached").length
   const began = nodes.filter((node) => node.executions > 0).length
   return {

@@ -1,4 +1,5 @@
 import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
+import { maxNodes } from "@effect-comfyui/profiling/NodeProfile"
 import * as Profile from "@effect-comfyui/profiling/Profile"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -299,11 +300,11 @@ describe("Profile", () => {
     const s = script()
     const state = Profile.init(chain("1"))
     Profile.step(state, s.started(0))
-    for (let i = 0; i < Profile.maxNodes + 10; i++) Profile.step(state, s.start(i, `x${i}`))
-    Profile.step(state, s.start(Profile.maxNodes + 10, "1"))
-    Profile.step(state, s.completed(Profile.maxNodes + 20))
+    for (let i = 0; i < maxNodes + 10; i++) Profile.step(state, s.start(i, `x${i}`))
+    Profile.step(state, s.start(maxNodes + 10, "1"))
+    Profile.step(state, s.completed(maxNodes + 20))
     const told = Profile.snapshot(state)
-    assert.strictEqual(told.nodes.length, Profile.maxNodes + 1)
+    assert.strictEqual(told.nodes.length, maxNodes + 1)
     assert.strictEqual(told.unlistedStarts, 10)
     assert.isTrue(told.nodes.every(({ parallelWith }) => parallelWith.length <= 32))
     addsUp(told)

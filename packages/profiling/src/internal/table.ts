@@ -12,7 +12,7 @@ export interface Row {
 }
 
 /** A row as JSON. */
-export const StoredRow = Schema.Struct({
+const StoredRow = Schema.Struct({
   observed: Schema.Int,
   failed: Schema.Int,
   nodes: Schema.Int,
@@ -63,7 +63,7 @@ const placeOf = (ranked: ReadonlyArray<Ranked>, one: Ranked): number => {
   return low
 }
 
-export const addRow = (into: Row, row: Row): void => {
+const addRow = (into: Row, row: Row): void => {
   into.observed += row.observed
   into.failed += row.failed
   into.nodes += row.nodes
