@@ -6,11 +6,13 @@
 import { type Ending, type ExecutionEvent, type Gap, isTransient, Via } from "@effect-comfyui/execution/ExecutionEvent"
 import { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
+import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
-import { ColdSurcharge } from "./ColdSurcharge.ts"
+import * as ColdSurcharge from "./ColdSurcharge.ts"
 import * as CriticalPath from "./CriticalPath.ts"
+import type * as Estimates from "./Estimates.ts"
 import * as Nodes from "./internal/nodes.ts"
 import * as Sweep from "./internal/sweep.ts"
 import { NodeProfile } from "./NodeProfile.ts"
@@ -30,7 +32,7 @@ import { NodeProfile } from "./NodeProfile.ts"
  *   under; null without a workflow.
  * - `gaps`: how often events were missed, by cause. `reason`: of a failure, the tag of its error.
  * - `unlistedStarts`: starts of nodes beyond the 20,000 ids that are told apart; their time counts as idle.
- * - `coldSurchargeMs`: an estimate that the caller adds; see `ColdSurcharge`.
+ * - `coldSurchargeMs`: an estimate, null until `withColdSurcharge` adds it.
  */
 export const Profile = Schema.Struct({
   runId: Schema.NullOr(RunId),
@@ -55,7 +57,7 @@ export const Profile = Schema.Struct({
   slowest: Schema.Array(Schema.String),
   cacheRate: Schema.NullOr(Schema.Finite),
   criticalPath: Schema.NullOr(CriticalPath.CriticalPath),
-  coldSurchargeMs: Schema.NullOr(ColdSurcharge)
+  coldSurchargeMs: Schema.NullOr(ColdSurcharge.ColdSurcharge)
 })
 export type Profile = typeof Profile.Type
 
@@ -264,6 +266,15 @@ export const snapshot = (state: State): Profile => {
     coldSurchargeMs: null
   }
 }
+
+/**
+ * The profile of a run that was cold, with what that is thought to have cost beside warm runs of its key: null while there is
+ * nothing to compare with. Whether a run was cold is for the caller to know.
+ */
+export const withColdSurcharge = (profile: Profile, estimates: Estimates.State, key: AffinityKey): Profile => ({
+  ...profile,
+  coldSurchargeMs: profile.backend === null ? null : ColdSurcharge.estimate(estimates, profile.backend, key)
+})
 
 /** The profile of a stream of events, told once it ends. */
 export const sink = (workflow?: Workflow): Sink.Sink<Profile, ExecutionEvent> =>

@@ -51,9 +51,9 @@ export interface Row {
   readonly failureRate: number | null
 }
 
-/** A set without a run, and the identity of `merge`. `cap`: rows per dimension. */
+/** A set without a run, and the identity of `merge`. `cap`: rows per dimension, whole and from 0. */
 export const init = (cap = maxRows): State => ({
-  cap: Number.isNaN(cap) ? maxRows : Math.max(0, cap),
+  cap: Math.min(Math.max(0, Math.floor(cap)) || 0, Number.MAX_SAFE_INTEGER),
   classes: Table.make(),
   nodes: Table.make(),
   workflows: Table.make(),
@@ -137,7 +137,7 @@ export const version = 1
 /** A set as JSON. */
 export const Stored = Schema.Struct({
   version: Schema.Literal(version),
-  cap: Schema.Finite,
+  cap: Schema.Int,
   classes: Table.StoredTable,
   nodes: Table.StoredTable,
   workflows: Table.StoredTable,

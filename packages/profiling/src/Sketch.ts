@@ -40,6 +40,7 @@ export const Stored = Schema.Struct({
 })
 export type Stored = typeof Stored.Type
 
+/** A sketch of nothing. */
 export const init = (): Sketch => ({ count: 0, sumUs: 0, buckets: new Map() })
 
 /** Adds a duration in milliseconds; what is negative or no number changes nothing. */
@@ -72,6 +73,7 @@ export const quantileMs = (sketch: Sketch, q: number): number | null => {
   return null
 }
 
+/** The sketch as plain data: equal for equal sketches, whatever was added when. */
 export const toStored = ({ buckets, count, sumUs }: Sketch): Stored => ({
   count,
   sumUs,

@@ -1,6 +1,7 @@
 import { BackendId } from "@effect-comfyui/execution/Ids"
 import * as ColdSurcharge from "@effect-comfyui/profiling/ColdSurcharge"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import * as Profile from "@effect-comfyui/profiling/Profile"
 import * as ProfileSet from "@effect-comfyui/profiling/ProfileSet"
 import * as Sketch from "@effect-comfyui/profiling/Sketch"
 import { assert, describe, it } from "@effect/vitest"
@@ -161,5 +162,12 @@ describe("the cold surcharge", () => {
     assert.isNull(ColdSurcharge.estimate(estimates, server, "a1:x"))
     Estimates.step(estimates, { server, key: "a1:x", cold: false, executionMs: 5_000 })
     assert.deepStrictEqual(ColdSurcharge.estimate(estimates, server, "a1:x"), { value: 4_000, samples: 1 })
+    const told = run(1, 2)
+    assert.isNull(told.coldSurchargeMs)
+    assert.deepStrictEqual(Profile.withColdSurcharge(told, estimates, "a1:x"), {
+      ...told,
+      coldSurchargeMs: { value: 4_000, samples: 1 }
+    })
+    assert.isNull(Profile.withColdSurcharge(profile([]), estimates, "a1:x").coldSurchargeMs)
   })
 })

@@ -1,5 +1,7 @@
 // Runs of the recordings of real servers, through the client's own machine: the frames of one prompt at their times.
+import { classify } from "@effect-comfyui/client/Attribution"
 import * as Run from "@effect-comfyui/client/Run"
+import type { Outcome } from "@effect-comfyui/client/RunAnswer"
 import * as RunState from "@effect-comfyui/client/RunState"
 import * as RunWatch from "@effect-comfyui/client/RunWatch"
 import { type ExecutionEvent, isEnding } from "@effect-comfyui/execution/ExecutionEvent"
@@ -74,25 +76,26 @@ const play = (
   const give = (input: Run.Input, t: number) => void events.push(...Run.step(state, input, time(t)))
   give({ _tag: "Posting", whole: true, seeds: [] }, request.t)
   let over = request.t
-  let outcome: "Success" | "Error" | "Interrupted" = "Success"
+  let outcome: Outcome = { _tag: "Success", outputs: {} }
   let lost = false
   for (const line of lines) {
     if (line === response) {
       give({ _tag: "Accepted", promptId, number: 0, warnings: [] }, line.t)
     } else if (line.kind === "ws-text" && line.dir === "in" && line.data?.includes(promptId) === true) {
       over = line.t
-      if (line.data.includes("execution_error")) outcome = "Error"
-      if (line.data.includes("execution_interrupted")) outcome = "Interrupted"
-      if (line.t < lostAt) give({ _tag: "Frames", messages: ServerMessage.decodeBatch([line.data]) }, line.t)
+      const messages = ServerMessage.decodeBatch([line.data])
+      for (const message of messages) {
+        if (message._tag === "ExecutionError") outcome = { _tag: "Error", reason: classify(message) }
+        if (message._tag === "ExecutionInterrupted") outcome = { _tag: "Interrupted" }
+      }
+      if (line.t < lostAt) give({ _tag: "Frames", messages }, line.t)
       else if (!lost) {
         give({ _tag: "LinkLost" }, line.t)
         lost = true
       }
     }
   }
-  if (!events.some(isEnding) && outcome === "Success") {
-    give({ _tag: "Asked", answer: { _tag: "Finished", outcome: { _tag: "Success", outputs: {} } } }, over)
-  }
+  if (!events.some(isEnding)) give({ _tag: "Asked", answer: { _tag: "Finished", outcome } }, over)
   return events
 }
 
