@@ -86,6 +86,8 @@ export interface State {
   reason: string | null
   queuedAtMs: number | null
   queueMs: number | null
+  /** Heard of from the beginning. */
+  isWhole: boolean
   retryWaitMs: number
   transferMs: number
   droppedAttempts: number
@@ -108,6 +110,7 @@ export const init = (workflow?: Workflow): State => ({
   reason: null,
   queuedAtMs: null,
   queueMs: null,
+  isWhole: false,
   retryWaitMs: 0,
   transferMs: 0,
   droppedAttempts: 0,
@@ -146,7 +149,7 @@ const advance = (state: State, event: JobEvent): void => {
 const open = (state: State, placed: Placed | undefined): Attempt => {
   const waitMs = state.waitingSince === null ? 0 : state.now - state.waitingSince
   const isFirst = state.attempts.length + state.droppedAttempts === 0
-  if (isFirst) state.queueMs = placed === undefined ? null : waitMs
+  if (isFirst) state.queueMs = placed === undefined || !state.isWhole ? null : waitMs
   else state.retryWaitMs += waitMs
   state.waitingSince = null
   const attempt: Attempt = {
@@ -171,15 +174,19 @@ const open = (state: State, placed: Placed | undefined): Attempt => {
   return attempt
 }
 
-/** The attempt that goes on; opened here where its placement was missed. */
-const current = (state: State): Attempt => {
-  const last = state.attempts.at(-1)
-  return last === undefined || last.endMs !== null ? open(state, undefined) : last
-}
-
 const close = (state: State, attempt: Attempt): void => {
   attempt.endMs ??= state.now
   state.waitingSince = state.now
+}
+
+/** The attempt of that number, which goes on; opened here where its placement was missed. */
+const current = (state: State, number = 0): Attempt => {
+  const last = state.attempts.at(-1)
+  if (last === undefined || last.endMs !== null) return open(state, undefined)
+  if (last.startMs === null || number <= last.number) return last
+  // The end of the one before was missed too.
+  close(state, last)
+  return open(state, undefined)
 }
 
 const onRun = (state: State, { event, number }: Extract<JobEvent, { readonly _tag: "Attempt" }>): void => {
@@ -187,7 +194,7 @@ const onRun = (state: State, { event, number }: Extract<JobEvent, { readonly _ta
   // A gap of this subscriber bears the number of what came behind it; and an attempt that was given up may speak on.
   const isGap = event._tag === "Gap" && event.cause === "consumer"
   if (isGap ? last === undefined : last !== undefined && last.endMs !== null && number <= last.number) return
-  const attempt = isGap && last !== undefined ? last : current(state)
+  const attempt = isGap && last !== undefined ? last : current(state, number)
   if (!isGap) attempt.number = number
   // The run's own clock began with it, a little before its first event.
   attempt.startMs ??= Math.max(attempt.placedMs, state.now - Math.max(0, event.elapsed))
@@ -212,6 +219,9 @@ export const step = (state: State, event: JobEvent): State => {
   if (!isPassing(event)) state.sequence = event.sequence
   advance(state, event)
   switch (event._tag) {
+    case "Queued":
+      state.isWhole = true
+      break
     case "Placed": {
       const last = state.attempts.at(-1)
       if (last !== undefined && last.endMs === null) close(state, last)
@@ -230,7 +240,7 @@ export const step = (state: State, event: JobEvent): State => {
       onRun(state, event)
       break
     case "AttemptEnded": {
-      const attempt = current(state)
+      const attempt = current(state, event.number)
       attempt.number = event.number
       attempt.verdict = event.verdict
       attempt.reason = reasonOf(event.ending)

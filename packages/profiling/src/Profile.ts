@@ -95,7 +95,7 @@ export const init = (workflow?: Workflow): State => ({
   startedAtMs: null,
   clockOffsetMs: null,
   sequence: -1,
-  gapSequence: -1,
+  gapSequence: -2,
   lossy: false,
   blind: false,
   resumedMs: null,

@@ -13,6 +13,7 @@ import * as Sketch from "./Sketch.ts"
 
 /** What rows are about: classes of nodes, nodes of one workflow, workflows, servers, tenants. */
 export const dimensions = ["classes", "nodes", "workflows", "servers", "tenants"] as const
+/** One of them. */
 export type Dimension = typeof dimensions[number]
 
 /** Rows per dimension, unless the set was made with another cap. */

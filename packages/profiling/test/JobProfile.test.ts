@@ -6,7 +6,7 @@ import * as JobProfile from "@effect-comfyui/profiling/JobProfile"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { chain, epoch, near, nodeFailed, nodeOf, script } from "./support/events.ts"
+import { chain, epoch, near, nodeFailed, nodeOf, runId, script } from "./support/events.ts"
 import { run } from "./support/recorded.ts"
 
 const jobId = JobId.make("job-1")
@@ -165,6 +165,16 @@ describe("JobProfile", () => {
     assert.deepStrictEqual(fold(jumped), fold(twice()))
   })
 
+  it("does not go back for progress that is told again", () => {
+    const j = job()
+    const a = script()
+    const begun = [j.queued(), j.placed(10, "gpu-1"), ...j.run(10, 1, a.started(1), a.start(2, "1"))]
+    const steps = j.run(10, 1, a.progress(10, "1", 1), a.progress(50, "1", 2))
+    const rest = [...j.run(10, 1, a.finish(60, "1"), a.completed(60)), j.succeeded(80)]
+    const again = steps.slice(0, 1)
+    assert.deepStrictEqual(fold([...begun, ...steps, ...again, ...rest]), fold([...begun, ...steps, ...rest]))
+  })
+
   it("keeps the last 64 attempts and counts those before", () => {
     const j = job()
     const events: Array<JobEvent> = [j.queued()]
@@ -190,6 +200,23 @@ describe("JobProfile", () => {
     const a = script()
     const told = fold([...j.run(50, 3, a.start(5, "1"), a.finish(9, "1"), a.completed(10)), j.succeeded(70)])
     assert.deepStrictEqual([told.queueMs, told.decidedBy, told.attempts[0]?.server], [null, 3, "gpu-1"])
+    const k = job()
+    k.queued()
+    const placed = fold([k.placed(5, "gpu-1"), k.succeeded(9)])
+    assert.deepStrictEqual([placed.queueMs, placed.queuedAtMs, placed.totalMs], [null, epoch + 5, 4])
+  })
+
+  it("does not take the run of one attempt for that of another where what lay between was missed", () => {
+    const j = job()
+    const a = script()
+    const b = script(undefined, other)
+    const begun = [j.queued(), j.placed(10, "gpu-1"), ...j.run(10, 1, a.started(1), a.start(2, "1"))]
+    const told = fold([...begun, ...j.run(500, 2, b.started(10), b.completed(30)), j.succeeded(540)])
+    assert.deepStrictEqual(told.attempts.map(({ number, run }) => [number, run.runId, run.state]), [
+      [1, runId, "running"],
+      [2, other, "completed"]
+    ])
+    assert.strictEqual(told.decidedBy, 2)
   })
 
   it("takes a gap of its own subscriber for the run that goes on, whatever number it bears", () => {

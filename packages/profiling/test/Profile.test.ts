@@ -206,6 +206,34 @@ describe("Profile", () => {
     assert.deepStrictEqual(nodeOf(told, "1").progress, { value: 6, max: 20, steps: 17, stepsPerSecond: 10 })
   })
 
+  it("takes no step twice, told again at once or after those of another node", () => {
+    const s = script()
+    const begun = [s.started(0), s.start(0, "1"), s.start(0, "2"), s.progress(5, "1", 3)]
+    const [first, second, other] = [s.progress(10, "1", 5), s.progress(10, "1", 7), s.progress(20, "2", 1)]
+    const told = profile([...begun, first, second, other])
+    assert.strictEqual(nodeOf(told, "1").progress?.steps, 7)
+    assert.deepStrictEqual(profile([...begun, first, second, first, other]), told)
+    assert.deepStrictEqual(profile([...begun, first, second, other, first, second]), told)
+  })
+
+  it("lets a node wait that begins again while something it expanded into still runs", () => {
+    const s = script()
+    const told = fold(
+      s.started(0),
+      s.start(0, "3"),
+      s.start(10, "3.0.0.1", { displayId: "3", parentId: "3" }),
+      s.finish(20, "3"),
+      s.start(30, "3"),
+      s.finish(40, "3.0.0.1"),
+      s.finish(45, "3"),
+      s.completed(45)
+    )
+    assert.deepStrictEqual(told.nodes.slice(0, 2).map(({ durationMs, exclusiveMs }) => [durationMs, exclusiveMs]), [
+      [20 + 15, 10 + 5],
+      [30, 30]
+    ])
+  })
+
   it("takes a node without a start for one that had the result of its double, unless events were missed", () => {
     const s = script()
     const whole = fold(s.started(0), s.output(1, "2", true), s.finish(1, "2"), s.finish(2, "3"), s.completed(3))

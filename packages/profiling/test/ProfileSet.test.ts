@@ -85,6 +85,12 @@ describe("ProfileSet", () => {
     assert.strictEqual(ProfileSet.rows(read, "workflows").other.observed, 17)
   })
 
+  it("reads sums that need all 53 bits", () => {
+    const set = ProfileSet.step(ProfileSet.init(), { profile: run(1, 2), ...labels })
+    const text = ProfileSet.toJson(set).replaceAll(/"sumUs":\d+/g, `"sumUs":${Number.MAX_SAFE_INTEGER}`)
+    assert.strictEqual(ProfileSet.toJson(Result.getOrThrow(ProfileSet.fromJson(text))), text)
+  })
+
   it("refuses other versions and what contradicts itself, by a typed error", () => {
     const reason = (text: string) => {
       const read = ProfileSet.fromJson(text)

@@ -196,6 +196,23 @@ describe("ExportTrace", () => {
     assert.strictEqual(first?.ts, Math.round((epoch + 3 + (1016.01 - 1012.22)) * 1_000))
   })
 
+  it("lets no node stand upon its parent that outlives it", () => {
+    const s = script()
+    const events = [
+      s.started(0),
+      s.start(0, "3"),
+      s.start(10, "3.0.0.1", { displayId: "3", parentId: "3" }),
+      s.finish(20, "3"),
+      s.finish(30, "3.0.0.1"),
+      s.completed(40)
+    ]
+    const told = trace([job("j", "gpu-1", 3, 100, profile(events))])
+    assert.isTrue(opens(told))
+    const nodes = told.filter(({ cat }) => cat === "node")
+    assert.deepStrictEqual(nodes.map(({ dur }) => dur), [20_000, 20_000])
+    assert.notStrictEqual(nodes[0]?.tid, nodes[1]?.tid)
+  })
+
   it("has a process per server, and the lowest free slot for each job", () => {
     const told = trace([
       job("a", "gpu-1", 0, 10),

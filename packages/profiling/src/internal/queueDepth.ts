@@ -9,6 +9,7 @@ export interface QueueDepth {
   changes: Map<number, number>
 }
 
+/** Nobody waited. */
 export const make = (): QueueDepth => ({ spanMs: 1, changes: new Map() })
 
 const put = (changes: Map<number, number>, span: number, change: number): void => {

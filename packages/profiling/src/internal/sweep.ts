@@ -55,6 +55,7 @@ export interface Sweep {
   readonly busy: ReadonlyMap<string, Busy>
 }
 
+/** No time has passed. `nodeIds`: of the prompt, whose time is told apart. */
 export const make = (nodeIds: Iterable<string>): Sweep => ({
   now: 0,
   counting: false,
@@ -66,6 +67,7 @@ export const make = (nodeIds: Iterable<string>): Sweep => ({
   busy: new Map([...nodeIds].map((id) => [id, { active: 0, since: 0, ms: 0 }]))
 })
 
+/** A node that has done nothing yet. */
 export const entry = (
   nodeId: string,
   displayId: string,

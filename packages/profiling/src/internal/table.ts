@@ -40,6 +40,7 @@ export interface Table {
 
 const empty = (): Row => ({ observed: 0, failed: 0, nodes: 0, cached: 0, sketch: Sketch.init() })
 
+/** A table without a row. */
 export const make = (): Table => ({ rows: new Map(), ranked: [], other: empty() })
 
 /** FNV-1a: the same number everywhere, and no order that a caller's keys have. */
@@ -94,6 +95,7 @@ export const rowOf = (table: Table, key: string, cap: number): Row => {
   return row
 }
 
+/** Adds all rows of `table`, which stays as it is. */
 export const addTable = (into: Table, table: Table, cap: number): void => {
   for (const [key, row] of table.rows) addRow(rowOf(into, key, cap), row)
   addRow(into.other, table.other)
@@ -111,6 +113,7 @@ const rowFromStored = ({ sketch, ...counts }: typeof StoredRow.Type): Row | unde
     : { ...counts, sketch: known }
 }
 
+/** The table as JSON: equal for equal tables. */
 export const toStored = ({ other, ranked, rows }: Table): typeof StoredTable.Type => ({
   rows: ranked.flatMap(({ key }) => {
     const row = rows.get(key)

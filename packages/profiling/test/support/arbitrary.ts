@@ -5,16 +5,21 @@ import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import * as fc from "fast-check"
 import { backend, epoch, nodeFailed, runId, script } from "./events.ts"
 
-const nodeIds = ["1", "2", "3", "4", "3.0.0.1", "3.0.0.2", "3.0.0.1.0.0.1"] as const
+const nodeIds = ["1", "2", "3", "3.0.0.1", "3.0.0.1.0.0.1"] as const
 
 const shownOf = (nodeId: string) => {
   const parentId = /^(.*)\.0\.0\.\d$/.exec(nodeId)?.[1]
   return parentId === undefined ? {} : { displayId: "3", parentId }
 }
 
+const kinds = [
+  ...["start", "start", "start", "finish", "finish", "finish"],
+  ...["progress", "progress", "progress", "progress", "output", "cached", "gap", "lost"]
+]
+
 const aMove = fc.record({
   after: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1e5, noNaN: true })),
-  kind: fc.constantFrom("start", "start", "finish", "finish", "progress", "output", "cached", "gap", "lost"),
+  kind: fc.constantFrom(...kinds),
   nodeId: fc.constantFrom(...nodeIds),
   value: fc.nat(20)
 })
