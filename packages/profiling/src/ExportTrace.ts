@@ -154,7 +154,8 @@ const writer = (): Writer => {
         wait(state, queuedAtMs, one.placedMs - one.waitMs, one.placedMs)
         attempt(state, job, one, queuedAtMs, out)
       }
-      if (job.decidedBy === null) wait(state, queuedAtMs, attempts.at(-1)?.endMs ?? 0, job.totalMs)
+      const last = attempts.at(-1)
+      if (job.decidedBy === null && last?.endMs !== null) wait(state, queuedAtMs, last?.endMs ?? 0, job.totalMs)
       return toText(state, out)
     },
     foot: () => {

@@ -140,7 +140,7 @@ const advance = (state: State, event: JobEvent): void => {
     ? 0
     : event.at - at
   // Repeated and late ones bring an older time: then the clock stands, and goes on from the newest.
-  if (passed >= 0 && passed < Infinity) state.now += passed
+  if (passed >= 0 && passed <= Number.MAX_SAFE_INTEGER) state.now += passed
   else if (isPassing(event)) return
   state.at = event.at
   state.within = run === undefined ? null : { number: run.number, elapsed: run.event.elapsed }
@@ -231,9 +231,9 @@ export const step = (state: State, event: JobEvent): State => {
     case "Transferred": {
       const attempt = current(state)
       attempt.transfers++
-      attempt.transferMs += event.ms
+      attempt.transferMs += Math.max(0, event.ms)
       attempt.transferBytes += event.bytes
-      state.transferMs += event.ms
+      state.transferMs += Math.max(0, event.ms)
       break
     }
     case "Attempt":

@@ -110,10 +110,10 @@ const introduce = ({ active, fresh }: Sweep): void => {
   }
 }
 
-/** Time passes; never back, whatever the clock says. */
+/** Time passes; never back, and never so far that sums lose their digits, whatever the clock says. */
 export const advance = (sweep: Sweep, elapsed: number): void => {
   const passed = elapsed - sweep.now
-  if (!(passed > 0 && elapsed < Infinity)) return
+  if (!(passed > 0 && elapsed <= Number.MAX_SAFE_INTEGER)) return
   sweep.now = elapsed
   if (sweep.counting) {
     const { size } = sweep.active
