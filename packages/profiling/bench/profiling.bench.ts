@@ -78,7 +78,7 @@ const jobsOf = function*(): Generator<JobProfile> {
       jobId: JobId.make(`job-${i}`),
       state: "succeeded",
       reason: null,
-      queuedAtMs: 1_700_000_000_000 + 25 * i,
+      queuedAtMs: 1_700_000_000_000 + 4 * i,
       queueMs,
       retryWaitMs: 0,
       transferMs: 0,

@@ -7,7 +7,9 @@ import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
 import { AttemptEnded, isJobEnding, type JobEvent, Placed } from "@effect-comfyui/execution/JobEvent"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Schema from "effect/Schema"
-import * as Sink from "effect/Sink"
+import type * as Sink from "effect/Sink"
+import type * as Stream from "effect/Stream"
+import * as Lift from "./internal/lift.ts"
 import * as Profile from "./Profile.ts"
 
 /**
@@ -304,7 +306,10 @@ export const snapshot = (state: State): JobProfile => {
 
 /** The profile of a stream of job events, told once it ends. */
 export const sink = (workflow?: Workflow): Sink.Sink<JobProfile, JobEvent> =>
-  Sink.map(
-    Sink.reduceArray(() => init(workflow), (state, events: ReadonlyArray<JobEvent>) => events.reduce(step, state)),
-    snapshot
-  )
+  Lift.sink({ init: () => init(workflow), step, snapshot })
+
+/** The profile while it grows; latest wins, and the last one is of all events. */
+export const live = <E, R>(
+  events: Stream.Stream<JobEvent, E, R>,
+  workflow?: Workflow
+): Stream.Stream<JobProfile, E, R> => Lift.live(events, { init: () => init(workflow), step, snapshot })

@@ -8,11 +8,12 @@ import { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Schema from "effect/Schema"
-import * as Sink from "effect/Sink"
-import * as Stream from "effect/Stream"
+import type * as Sink from "effect/Sink"
+import type * as Stream from "effect/Stream"
 import * as ColdSurcharge from "./ColdSurcharge.ts"
 import * as CriticalPath from "./CriticalPath.ts"
 import type * as Estimates from "./Estimates.ts"
+import * as Lift from "./internal/lift.ts"
 import * as Nodes from "./internal/nodes.ts"
 import * as Sweep from "./internal/sweep.ts"
 import { NodeProfile } from "./NodeProfile.ts"
@@ -278,13 +279,7 @@ export const withColdSurcharge = (profile: Profile, estimates: Estimates.State, 
 
 /** The profile of a stream of events, told once it ends. */
 export const sink = (workflow?: Workflow): Sink.Sink<Profile, ExecutionEvent> =>
-  Sink.map(
-    Sink.reduceArray(
-      () => init(workflow),
-      (state, events: ReadonlyArray<ExecutionEvent>) => events.reduce(step, state)
-    ),
-    snapshot
-  )
+  Lift.sink({ init: () => init(workflow), step, snapshot })
 
 /**
  * The profile while it grows. Latest wins: whoever reads slowly gets the profile of now and none of those before, and holds
@@ -293,12 +288,4 @@ export const sink = (workflow?: Workflow): Sink.Sink<Profile, ExecutionEvent> =>
 export const live = <E, R>(
   events: Stream.Stream<ExecutionEvent, E, R>,
   workflow?: Workflow
-): Stream.Stream<Profile, E, R> =>
-  Stream.suspend(() => {
-    const state = init(workflow)
-    return events.pipe(
-      Stream.mapArray((batch) => [batch.reduce(step, state)] as const),
-      Stream.buffer({ capacity: 1, strategy: "sliding" }),
-      Stream.map(snapshot)
-    )
-  })
+): Stream.Stream<Profile, E, R> => Lift.live(events, { init: () => init(workflow), step, snapshot })

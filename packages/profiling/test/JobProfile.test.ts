@@ -228,12 +228,14 @@ describe("JobProfile", () => {
     assert.deepStrictEqual(told.attempts.map(({ number, run }) => [number, run.gaps.consumer]), [[2, 1]])
   })
 
-  it.effect("is a sink, of what a real server said too", () =>
+  it.effect("is a sink and a stream, of what a real server said too", () =>
     Effect.gen(function*() {
       const { events, workflow } = run("0.33.0/31-async-parallel.jsonl", 0)
       const j = job()
       const all = [j.queued(), j.placed(30, "gpu-1"), ...j.run(30, 1, ...events), j.succeeded(2_000)]
       const told = yield* Stream.run(Stream.fromIterable(all), JobProfile.sink(workflow))
+      const live = yield* Stream.runCollect(JobProfile.live(Stream.rechunk(Stream.fromIterable(all), 3), workflow))
+      assert.deepStrictEqual(live.at(-1), told)
       const first = told.attempts[0] ?? assert.fail("no attempt")
       near(nodeOf(first.run, "3").durationMs, 439.96 - 18.96)
       assert.deepStrictEqual([told.state, told.decidedBy, first.run.state], ["succeeded", 1, "completed"])
