@@ -10,7 +10,7 @@ import { bin } from "./commands.ts"
 const folder = join(root, ".tsbuildinfo", "readmes")
 
 /** Packages whose programs need no server. */
-const pure: ReadonlySet<string> = new Set(["workflow", "protocol", "execution"])
+const pure: ReadonlySet<string> = new Set(["workflow", "protocol", "execution", "profiling"])
 
 interface Program {
   readonly file: string
