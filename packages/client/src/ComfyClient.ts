@@ -60,8 +60,11 @@ import * as ServerFacts from "./ServerFacts.ts"
 export interface Options extends ComfyHttp.HttpOptions {
   /** The name of this server in events. Default: its origin. */
   readonly id?: string
-  /** Sent with each prompt under the name that servers strip from what they show. */
-  readonly comfyOrgApiKey?: Redacted.Redacted<string>
+  /**
+   * Sent with each prompt under the name that servers strip from what they show; an effect is run for each prompt, when it
+   * is sent. A pool takes every run there for a paid one.
+   */
+  readonly comfyOrgApiKey?: Redacted.Redacted<string> | Effect.Effect<Redacted.Redacted<string>>
   /**
    * `auto` works by polling where upgrades are refused three times, and tries again every 5 minutes; `required` keeps
    * trying; `none` never dials. Default `auto`.
@@ -112,6 +115,8 @@ export interface RunHandle {
 /** The client of one server. */
 export interface Shape {
   readonly id: BackendId
+  /** A partner's key is sent along: any run may cost money. */
+  readonly paid: boolean
   /**
    * Submits on subscription and ends after exactly one ending; never fails. The consumer owns the run: an early end
    * (interruption, `take`) cancels it on the server, by its id and nothing else, within 5 s.
@@ -276,7 +281,7 @@ export const make = Effect.fnUntraced(function*(
             )
         ),
         facts: facts(),
-        comfyOrgApiKey: options.comfyOrgApiKey,
+        comfyOrgApiKey: keyOf(options),
         allowGlobalInterrupt: options.allowGlobalInterrupt ?? false,
         renamed: (entry, promptId) => Runs.rename(runs, entry, promptId, readTime(clock)),
         queue: undefined,
@@ -309,6 +314,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     id,
+    paid: options.comfyOrgApiKey !== undefined,
     run,
     result: (workflow, wanted = {}) =>
       Effect.acquireUseRelease(host().start(submission(workflow, wanted, "cancel")), resultOf, letGo(wanted)),
@@ -353,6 +359,9 @@ export const layerConfig = (
 ): Layer.Layer<ComfyClient, BaseUrlError | Config.ConfigError, HttpClient | WebSocketConstructor> =>
   Layer.unwrap(Effect.map(settings, (configured) => layer({ ...configured, ...options })))
 
+const keyOf = ({ comfyOrgApiKey: key }: Options): Effect.Effect<Redacted.Redacted<string> | undefined> =>
+  Effect.isEffect(key) ? key : Effect.succeed(key)
+
 const settings = Effect.gen(function*() {
   const url = yield* Config.String("COMFY_URL")
   const token = yield* Config.option(Config.Redacted("COMFY_TOKEN"))
@@ -375,6 +384,7 @@ const settings = Effect.gen(function*() {
 /** The client as the port that pools stand on. */
 export const backend = (client: Shape): Backend => ({
   id: client.id,
+  paid: client.paid,
   run: (request) =>
     client.run(request.workflow, {
       runId: request.runId,

@@ -45,7 +45,8 @@ export interface RunContext {
   readonly facts: ServerFacts
   /** The server calls this run by a name of its own. */
   readonly renamed: (entry: RunEntry, promptId: string) => void
-  readonly comfyOrgApiKey: Redacted.Redacted<string> | undefined
+  /** Asked for as late as can be: keys change while jobs wait. */
+  readonly comfyOrgApiKey: Effect.Effect<Redacted.Redacted<string> | undefined>
   readonly allowGlobalInterrupt: boolean
   /** The queue as it was read last, by any run: what one learns spares all others the question. */
   queue: { readonly order: QueueOrder; readonly at: number } | undefined
@@ -284,7 +285,7 @@ const post = Effect.fnUntraced(function*(context: RunContext, entry: RunEntry, s
     workflow,
     promptId: entry.state.promptId,
     clientId,
-    comfyOrgApiKey: context.comfyOrgApiKey
+    comfyOrgApiKey: yield* context.comfyOrgApiKey
   }, submission)
   feed(context, entry, { _tag: "Posting", whole: link._tag === "Up" && link.clientId === clientId, seeds })
   const answer = yield* Effect.result(context.http.submit(body))

@@ -315,6 +315,18 @@ describe("ids and bodies", () => {
       assert.deepInclude(run.events.find((event) => event._tag === "Warning"), { code: "secret-in-extra-data" })
     }).pipe(Effect.provide(fake())))
 
+  it.effect("a key that is asked for is the one of the moment when each prompt is sent", () =>
+    Effect.gen(function*() {
+      let version = 0
+      const client = yield* connect({ comfyOrgApiKey: Effect.sync(() => Redacted.make(`key-${++version}`)) })
+      assert.isTrue(client.paid)
+      for (const key of ["key-1", "key-2"]) {
+        yield* watchRun(client, picture())
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(JSON.parse(yield* lastPosted).extra_data.api_key_comfy_org, key)
+      }
+    }).pipe(Effect.provide(fake())))
+
   it.effect("a place in the queue that is no number is refused here", () =>
     Effect.gen(function*() {
       const server = yield* theServer

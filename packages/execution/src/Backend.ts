@@ -91,6 +91,8 @@ export interface Capabilities {
 /** One server, or whatever runs prompts one at a time. All members are safe to use from many fibers. */
 export interface Backend {
   readonly id: BackendId
+  /** Any run there may cost money beyond the machine's, because a partner's key is sent along. Absent: none that says so. */
+  readonly paid?: boolean
   /** Submits on subscription and owns the run: an early end of the consumer does what `onInterrupt` says. Never fails. */
   readonly run: (request: RunRequest) => Stream.Stream<ExecutionEvent>
   /** Watches a run that was submitted elsewhere or before; opens with `Gap{cause: "attached"}`; cancels nothing. */

@@ -70,9 +70,9 @@ export const show = ({ claim, shown }: Active, events: ReadonlyArray<ExecutionEv
   }
 }
 
-/** Whether runs of this job may cost money there, or on any server of which that is known. */
+/** Whether runs of this job may cost money there, or on any of these servers. */
 export const isPaid = (entry: Job.Entry, ...members: ReadonlyArray<Member.Member>): boolean =>
   entry.options.paid ??
-    [...entry.kind.need.classes].some((name) =>
-      members.some(({ capabilities }) => capabilities?.paid.has(name) === true)
+    members.some(({ backend, capabilities }) =>
+      backend?.paid === true || capabilities !== undefined && !entry.kind.need.classes.isDisjointFrom(capabilities.paid)
     )

@@ -61,7 +61,10 @@ export interface JobOptions<Metadata extends Json.Json = Json.Json> {
   readonly onAmbiguity?: "verify" | "retry" | "fail"
   /** Brought to the server that was chosen, again when the job moves. */
   readonly attachments?: ReadonlyArray<Attachment>
-  /** At most one execution ever. Default: whether a class of the workflow calls a paid partner. */
+  /**
+   * At most one execution ever. Default: whether a class of the workflow calls a paid partner, or a partner's key is sent
+   * along to the server.
+   */
   readonly paid?: boolean
   /** Run what is left where the server refuses some outputs. Default false. */
   readonly acceptPartial?: boolean

@@ -1,16 +1,21 @@
 // Whose fault it is: one bad server, one bad tenant, one bad content, cards that are too small.
+import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import { isJobEnding } from "@effect-comfyui/execution/JobEvent"
 import { Pool } from "@effect-comfyui/pool/Pool"
 import type * as PoolModule from "@effect-comfyui/pool/Pool"
+import * as Servers from "@effect-comfyui/pool/Servers"
 import { ComfyTest, NodeClass, Plan, Workflows } from "@effect-comfyui/testing"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Redacted from "effect/Redacted"
+import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { all, layerFleet } from "./support/fleet.ts"
+import { all, idOf, layerFleet } from "./support/fleet.ts"
 
 const endingOf = (events: ReadonlyArray<JobEvent>) => events.find(isJobEnding)
 
@@ -123,6 +128,41 @@ describe("a content that ends processes", () => {
       }
       assert.isAtMost(down, 2)
     }).pipe(Effect.provide(layerFleet(60))))
+})
+
+describe("a server that sends a partner's key along", () => {
+  const key = Redacted.make("comfyui-key")
+  const keyed = (n: number) => ({
+    make: Effect.map(
+      ComfyClient.make({
+        id: ComfyTest.nameOf(n),
+        url: ComfyTest.urlOf(ComfyTest.nameOf(n)),
+        comfyOrgApiKey: Effect.succeed(key)
+      }),
+      ComfyClient.backend
+    )
+  })
+  const lostOn = (paid: boolean | undefined) =>
+    Effect.gen(function*() {
+      const fakes = yield* Effect.context<HttpClient.HttpClient | Socket.WebSocketConstructor>()
+      const pool = yield* Pool
+      for (const n of [1, 2]) yield* pool.servers.add(Servers.provide({ id: idOf(n), ...keyed(n) }, fakes))
+      yield* TestClock.adjust("1 second")
+      const job = yield* pool.submit(Workflows.slow({ seconds: 60 }), paid === undefined ? {} : { paid })
+      yield* TestClock.adjust("5 seconds")
+      const [attempt] = yield* job.why
+      const server = yield* ComfyTest.serverOf(attempt?.server ?? "")
+      yield* server.kill
+      yield* server.restart
+      return endingOf(yield* all(job))
+    }).pipe(Effect.provide(layerFleet(2, { members: 0 })))
+
+  it.effect("runs nothing twice that may have cost money, unless the job says that it costs none", () =>
+    Effect.gen(function*() {
+      const ending = yield* lostOn(undefined)
+      assert.strictEqual(ending?._tag === "DeadLettered" ? ending.error.reason._tag : ending?._tag, "MaybeExecuted")
+      assert.strictEqual((yield* lostOn(false))?._tag, "JobSucceeded")
+    }))
 })
 
 describe("cards of 12, 24 and 80 GB", () => {
