@@ -2,11 +2,13 @@
 // table of what came of it. `npm run soak -- --faults [--runs N] [--seed S]`: the rows of the fault table that need real
 // sockets and processes, with many scenarios each. `npm run soak -- --night [--seed S] [--hours N] [--servers N]`: a fleet
 // for a night, in virtual time. `npm run soak -- --pool [--minutes N] [--seed S]`: the pool's model, three pools beside
-// each other, then a pool over processes that are killed. Ends with 1 where something was lost, hung or ran twice unsaid.
+// each other, then a pool over processes that are killed; with `--durable` dispatchers on one file, which are killed and
+// stopped. Ends with 1 where something was lost, hung or ran twice unsaid.
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import * as DurableSoak from "./durable/DurableSoak.ts"
 import { faults } from "./faults.ts"
 import * as Night from "./night/Night.ts"
 import * as NightTable from "./night/Table.ts"
@@ -18,7 +20,7 @@ import { run } from "./Soak.ts"
 import { isFine, lines } from "./Tally.ts"
 
 const usage = "npm run soak -- [--minutes N] [--servers N] [--seed S] | --faults [--runs N] [--seed S] | " +
-  "--night [--hours N] [--servers N] [--load N] [--seed S] | --pool [--minutes N] [--jobs N] [--seed S]"
+  "--night [--hours N] [--servers N] [--load N] [--seed S] | --pool [--durable] [--minutes N] [--jobs N] [--seed S]"
 
 const { values } = parseArgs({
   options: {
@@ -29,6 +31,7 @@ const { values } = parseArgs({
     faults: { type: "boolean", default: false },
     night: { type: "boolean", default: false },
     pool: { type: "boolean", default: false },
+    durable: { type: "boolean", default: false },
     jobs: { type: "string", default: "10000" },
     hours: { type: "string", default: "8" },
     load: { type: "string", default: "1" }
@@ -76,8 +79,14 @@ const pool = Effect.gen(function*() {
   if (wrong.length > 0 || !RivalsTable.isFine(compared) || !PoolSoak.isFine(report)) yield* failed
 })
 
+const durable = Effect.gen(function*() {
+  const report = yield* DurableSoak.run({ seconds: minutes * 60, seed, jobs }, Console.log)
+  for (const line of DurableSoak.lines(report)) yield* Console.log(line)
+  if (!DurableSoak.isFine(report)) yield* failed
+})
+
 const program = [seed, minutes, servers, hours, load, jobs, Number(values.runs)].every((value) => value > 0)
-  ? values.night ? night : values.pool ? pool : values.faults ? rows : table
+  ? values.night ? night : values.durable ? durable : values.pool ? pool : values.faults ? rows : table
   : Effect.andThen(Console.error(usage), failed)
 
 // Interrupted by a signal, it closes its scopes first: no process is left behind.
