@@ -16,6 +16,7 @@ import type * as Job from "./Job.ts"
 import { type Member, offered } from "./Member.ts"
 import { hasLarger } from "./Placement.ts"
 import * as RetryBudget from "./RetryBudget.ts"
+import * as Storage from "./Storage.ts"
 
 /** An attempt as it was. */
 export interface Ended {
@@ -70,7 +71,13 @@ const plus = (a: Executions, b: Executions): Executions => ({
 })
 
 /** What only a node can have raised. */
-const raised: ReadonlySet<Reason["_tag"]> = new Set(["NodeFailed", "OutOfMemory", "GpuPoisoned", "DiskFull"])
+const raised: ReadonlySet<Reason["_tag"]> = new Set([
+  "NodeFailed",
+  "OutOfMemory",
+  "GpuPoisoned",
+  "DiskFull",
+  "StorageFailed"
+])
 
 const hasBegun = (ending: Ending): boolean => ending._tag === "Failed" && raised.has(ending.error.reason._tag)
 
@@ -91,7 +98,9 @@ const blame = (fleet: Fleet, ended: Ended, reason: Reason, now: number): Readonl
   const input: Breakers.Input = reason._tag === "Cancelled" || unwatched
     ? { _tag: "Neutral", server, key }
     : { _tag: "Failed", server, key, content: contentOf(entry), reason: reason._tag, ranMs }
-  return Breakers.step(fleet.breakers, input, now)
+  const notices = Breakers.step(fleet.breakers, input, now)
+  if (reason._tag !== "StorageFailed") return notices
+  return [...notices, ...Storage.step(fleet.storage, { _tag: "Failed", server, content: contentOf(entry) }, now)]
 }
 
 const succeeded = (
@@ -106,7 +115,10 @@ const succeeded = (
   const executions = entry.executions
   return {
     told: [{ _tag: "AttemptEnded", number: ended.record.number, ending, verdict: "done", executions }],
-    notices: Breakers.step(fleet.breakers, { _tag: "Succeeded", server, key }, now),
+    notices: [
+      ...Breakers.step(fleet.breakers, { _tag: "Succeeded", server, key }, now),
+      ...Storage.step(fleet.storage, { _tag: "Succeeded", server }, now)
+    ],
     follows: { _tag: "Settle", told: { _tag: "JobSucceeded", outputs: ending.outputs, executions } }
   }
 }
@@ -167,7 +179,7 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
   const decided = Failover.decide(
     attempt,
     ledger,
-    { ...policy.failover, onAmbiguity: entry.options.onAmbiguity },
+    { ...policy.failover, onAmbiguity: entry.options.onAmbiguity, storageOut: Storage.isOut(fleet.storage) },
     random
   )
   const verdict = isBeyond(fleet, decided, ended, now) ? tooLarge : decided

@@ -18,11 +18,16 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
 import * as Adoption from "./Adoption.ts"
 import * as Breakers from "./Breakers.ts"
+import * as Control from "./Control.ts"
+import * as Defaults from "./Defaults.ts"
+import * as Demand from "./Demand.ts"
+import * as DemandReading from "./DemandReading.ts"
 import * as Discovery from "./Discovery.ts"
 import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
@@ -39,6 +44,7 @@ import * as Prefetch from "./Prefetch.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Recovery from "./Recovery.ts"
 import * as Residency from "./Residency.ts"
+import type * as Restarts from "./Restarts.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 import { Router } from "./Router.ts"
 import * as Scheduler from "./Scheduler.ts"
@@ -68,6 +74,10 @@ export interface Options<R = never> {
   readonly sharing?: Fleet.Sharing
   /** Shares of tenants beside the others, 1 by default. */
   readonly tenantWeights?: Readonly<Record<string, number>>
+  /** Bounds of what servers' own `control.restart` is called for. */
+  readonly restarts?: Partial<Restarts.Options>
+  /** Servers that nobody needed for so long drop models and results from memory. Default: they keep them. */
+  readonly freeMemory?: { readonly idleFor: Duration.Input }
   /** Between two probes of a server that says nothing; 0: none. */
   readonly probe?: Duration.Input
   /**
@@ -130,6 +140,8 @@ export interface Shape {
   /** The same now, and whenever something has happened; the latest wins. */
   readonly state: { readonly get: Effect.Effect<Snapshot>; readonly changes: Stream.Stream<Snapshot> }
   readonly servers: Membership.Shape
+  /** What autoscalers go by: at once, and each five seconds in which it has changed, while somebody listens. */
+  readonly demand: Stream.Stream<Demand.Demand>
   /** Takes no more jobs and places none; true when all that ran has ended within the time. */
   readonly drain: (timeout: Duration.Input) => Effect.Effect<boolean>
 }
@@ -181,9 +193,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
     if (told.length === 0) return
     const { at } = time()
     publish(told.map((one): PoolEvent => ({ ...one, server, at })))
+    control.told(server, told)
   }
   const notice = (notices: ReadonlyArray<Breakers.Notice>) => {
     for (const one of notices) {
+      control.noticed(one)
       const { at, now } = time()
       tellServer(one.server, [
         one._tag === "Blocked"
@@ -208,6 +222,13 @@ export const make = Effect.fnUntraced(function*<R = never>(
     jobs,
     isActive: (id) => isActive(id),
     tellJob
+  })
+
+  const control = yield* Control.make({
+    fleet,
+    tell: tellServer,
+    wake: () => scheduler.wake(),
+    restarts: options.restarts
   })
 
   const onClose = options.onClose ?? (queue.durable ? "leave" : "cancel")
@@ -329,8 +350,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
     tell: tellServer,
     notice,
     wake: scheduler.wake,
-    learnt: waiting.learnt,
+    learnt: (member) => {
+      control.described(member)
+      waiting.learnt()
+    },
     lanes: options.lanes ?? [],
+    freeAfter: options.freeMemory?.idleFor,
     ...options.probe === undefined ? {} : { probe: options.probe }
   })
   yield* Effect.forEach(options.servers ?? [], (spec) => servers.add(Servers.provide(spec, context)), { discard: true })
@@ -365,6 +390,13 @@ export const make = Effect.fnUntraced(function*<R = never>(
     }
   })
 
+  const demand = Effect.sync(() => {
+    const running = [...scheduler.active.values()].map(({ entry }) => entry.kind)
+    const { now } = time()
+    const runningOf = (kind: Jobs.Kind) => running.filter((one) => one === kind).length
+    return Demand.of(DemandReading.waiting(fleet, jobs, runningOf, now), DemandReading.machines(fleet, now))
+  })
+
   const shape: Shape = {
     submit,
     submitAll: (workflows, wanted) => Effect.forEach(workflows, (workflow) => submit(workflow, wanted)),
@@ -384,6 +416,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
       changes: latest(snapshot, hub)
     },
     servers,
+    demand: Stream.changesWith(
+      Stream.fromEffectSchedule(demand, Schedule.spaced(Defaults.demand.every)),
+      (a, b) => JSON.stringify(a) === JSON.stringify(b)
+    ),
     drain: (timeout) =>
       Effect.suspend(() => {
         closed = true
