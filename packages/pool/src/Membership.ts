@@ -192,10 +192,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     free: (id) =>
       Effect.suspend(() => {
         const asked = [...fleet.members.values()].filter(({ facts }) => id === undefined || facts.id === id)
-        const free = ({ backend, heard }: Member.Member) =>
-          backend === undefined || !heard
+        const free = (member: Member.Member) =>
+          member.backend === undefined || Member.isSilent(member, Defaults.health.misses)
             ? Effect.succeed(0)
-            : Effect.match(backend.freeMemory, { onFailure: () => 0, onSuccess: () => 1 })
+            : Effect.match(member.backend.freeMemory, { onFailure: () => 0, onSuccess: () => 1 })
         const took = Effect.forEach(asked, free, { concurrency: Defaults.machines.freeing })
         return Effect.map(took, (all) => all.reduce<number>((total, one) => total + one, 0))
       }),

@@ -67,7 +67,7 @@ const nextOf = (
   if (!Member.isSilent(member, misses)) out.push([now + goneMs, "gone"])
   else if (done.goneSince !== member.aliveAt) out.push([member.aliveAt + goneMs, "gone"])
   if (member.runs.size > 0) out.push([now + freeAfterMs, "free"])
-  else if (member.connected && done.freedSince !== member.freeSince) out.push([member.freeSince + freeAfterMs, "free"])
+  else if (done.freedSince !== member.freeSince) out.push([member.freeSince + freeAfterMs, "free"])
   return out
 }
 
@@ -110,7 +110,7 @@ export const make = Effect.fnUntraced(function*(
         return tell(id, [{ _tag: "ServerGone", why: "silent", removed: false }])
       case "free":
         so.freedSince = member.freeSince
-        if (backend !== undefined) fork(Effect.ignore(backend.freeMemory))
+        if (backend !== undefined && member.connected) fork(Effect.ignore(backend.freeMemory))
     }
   })
 
