@@ -1,8 +1,13 @@
-/** Reads from a pool what `Demand` is reckoned from: what waits of each kind, and how each server stands. Pure. */
-import type { BackendId } from "@effect-comfyui/execution/Ids"
+/** Reads from a pool what `Demand` is reckoned from: what waits of each kind, and how each server stands. */
+import type { BackendId, JobId } from "@effect-comfyui/execution/Ids"
+import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type { Active } from "./Active.ts"
 import * as Defaults from "./Defaults.ts"
-import type { Machine, Waiting } from "./Demand.ts"
+import { type Demand, type Machine, of, type Waiting } from "./Demand.ts"
 import * as Fleet from "./Fleet.ts"
 import type * as Jobs from "./Jobs.ts"
 import * as Lease from "./Lease.ts"
@@ -34,7 +39,7 @@ const waitingOf = (fleet: Fleet.Fleet, { affinity: key, need }: Jobs.Kind, jobs:
 }
 
 /** The kinds that wait, those with the most jobs; `running`: how many jobs of a kind do not. */
-export const waiting = (
+const waiting = (
   fleet: Fleet.Fleet,
   { kinds }: Jobs.Jobs,
   running: (kind: Jobs.Kind) => number,
@@ -48,7 +53,7 @@ export const waiting = (
     .map(([kind, jobs]) => waitingOf(fleet, kind, jobs, now))
 
 /** The servers that are there or on their way. */
-export const machines = (fleet: Fleet.Fleet, now: number): ReadonlyArray<Machine> =>
+const machines = (fleet: Fleet.Fleet, now: number): ReadonlyArray<Machine> =>
   [...fleet.members.values()].filter(isComing).map((member): Machine => {
     const { facts: { costPerHour, id, tags }, freeSince } = member
     const isIdle = Fleet.isIdle(fleet, member, now)
@@ -61,3 +66,26 @@ export const machines = (fleet: Fleet.Fleet, now: number): ReadonlyArray<Machine
       isReleasable: costPerHour !== undefined || member.control.release !== undefined
     }
   })
+
+/** What is wanted of a pool at one instant. `active`: its jobs that do not wait. */
+const read = (
+  fleet: Fleet.Fleet,
+  jobs: Jobs.Jobs,
+  active: ReadonlyMap<JobId, Pick<Active, "entry">>,
+  now: number
+): Demand => {
+  const running = new Map<Jobs.Kind, number>()
+  for (const { entry: { kind } } of active.values()) running.set(kind, (running.get(kind) ?? 0) + 1)
+  return of(waiting(fleet, jobs, (kind) => running.get(kind) ?? 0, now), machines(fleet, now))
+}
+
+/** What is wanted now, and each time it is reckoned anew and has changed: nothing is reckoned while nobody listens. */
+export const changes = (
+  fleet: Fleet.Fleet,
+  jobs: Jobs.Jobs,
+  active: ReadonlyMap<JobId, Pick<Active, "entry">>
+): Stream.Stream<Demand> =>
+  Stream.fromEffectSchedule(
+    Effect.clockWith((clock) => Effect.sync(() => read(fleet, jobs, active, readTime(clock).now))),
+    Schedule.spaced(Defaults.demand.every)
+  ).pipe(Stream.changesWith((a, b) => JSON.stringify(a) === JSON.stringify(b)))

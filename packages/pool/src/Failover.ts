@@ -71,8 +71,6 @@ export interface Policy {
   readonly nodeFailures: number
   /** A POST whose fate nobody knows, after asking: set aside, tried again, or failed. */
   readonly onAmbiguity: "verify" | "retry" | "fail"
-  /** The storage of servers is known to fail: whatever fails by that is tried again, without end. */
-  readonly storageOut: boolean
   readonly delay: number
   readonly delayCap: number
 }
@@ -86,7 +84,6 @@ export const defaults: Policy = {
   serverFaults: failover.serverFaults,
   nodeFailures: 0,
   onAmbiguity: "verify",
-  storageOut: false,
   delay: Duration.toMillis(failover.delay),
   delayCap: Duration.toMillis(failover.delayCap)
 }
@@ -101,6 +98,8 @@ export interface Attempt {
   readonly paid: boolean
   /** Another workflow ran on this card before: with its memory freed the same card may do. */
   readonly anotherKeyBefore: boolean
+  /** The storage of servers is known to fail: whatever fails by that is tried again, without end. */
+  readonly storageOut: boolean
 }
 
 /** What follows. */
@@ -248,7 +247,7 @@ export const decide = (attempt: Attempt, ledger: Ledger, policy: Policy, random:
         ? { _tag: "DeadLetter", why: `${so} servers died under it` }
         : giveUp(`${ledger.executions} executions, and the server died`)
     case "server-fault":
-      return (policy.storageOut && reason._tag === "StorageFailed") || within(so, policy.serverFaults)
+      return (attempt.storageOut && reason._tag === "StorageFailed") || within(so, policy.serverFaults)
         ? retry("another-server", delay, `${reason._tag}: the server's fault`)
         : giveUp(`${reason._tag} again`)
   }

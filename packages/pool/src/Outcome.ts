@@ -173,13 +173,14 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
     reason,
     accepted: ended.accepted && !ended.onlyWaited,
     paid: ended.paid,
-    anotherKeyBefore: ended.anotherKeyBefore
+    anotherKeyBefore: ended.anotherKeyBefore,
+    storageOut: Storage.isOut(fleet.storage)
   }
   const ledger = Failover.record(entry.ledger, attempt)
   const decided = Failover.decide(
     attempt,
     ledger,
-    { ...policy.failover, onAmbiguity: entry.options.onAmbiguity, storageOut: Storage.isOut(fleet.storage) },
+    { ...policy.failover, onAmbiguity: entry.options.onAmbiguity },
     random
   )
   const verdict = isBeyond(fleet, decided, ended, now) ? tooLarge : decided

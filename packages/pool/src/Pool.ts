@@ -18,15 +18,13 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
 import * as Adoption from "./Adoption.ts"
 import * as Breakers from "./Breakers.ts"
 import * as Control from "./Control.ts"
-import * as Defaults from "./Defaults.ts"
-import * as Demand from "./Demand.ts"
+import type * as Demand from "./Demand.ts"
 import * as DemandReading from "./DemandReading.ts"
 import * as Discovery from "./Discovery.ts"
 import * as Failover from "./Failover.ts"
@@ -390,13 +388,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
     }
   })
 
-  const demand = Effect.sync(() => {
-    const running = [...scheduler.active.values()].map(({ entry }) => entry.kind)
-    const { now } = time()
-    const runningOf = (kind: Jobs.Kind) => running.filter((one) => one === kind).length
-    return Demand.of(DemandReading.waiting(fleet, jobs, runningOf, now), DemandReading.machines(fleet, now))
-  })
-
   const shape: Shape = {
     submit,
     submitAll: (workflows, wanted) => Effect.forEach(workflows, (workflow) => submit(workflow, wanted)),
@@ -416,10 +407,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       changes: latest(snapshot, hub)
     },
     servers,
-    demand: Stream.changesWith(
-      Stream.fromEffectSchedule(demand, Schedule.spaced(Defaults.demand.every)),
-      (a, b) => JSON.stringify(a) === JSON.stringify(b)
-    ),
+    demand: DemandReading.changes(fleet, jobs, scheduler.active),
     drain: (timeout) =>
       Effect.suspend(() => {
         closed = true
