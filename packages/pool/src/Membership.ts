@@ -229,7 +229,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
           upkeep.wake()
           if (member.draining !== "lease" || Lease.drainsAt(member) <= now()) return [updated]
           member.draining = undefined
-          return [updated, { _tag: "ServerResumed" }]
+          // A longer lease does not mend what was put out.
+          return member.held === undefined ? [updated, { _tag: "ServerResumed" }] : [updated]
         }),
         () => fleet.members.has(id)
       ),

@@ -20,7 +20,7 @@ export interface Options {
   readonly fleet: Fleet
   readonly tell: (server: BackendId, told: ReadonlyArray<Member.Told>) => void
   /** Takes a server out of the pool, and gives it back to its owner. */
-  readonly remove: (id: BackendId) => Effect.Effect<unknown>
+  readonly remove: (id: BackendId) => Effect.Effect<boolean>
   /** Servers that have had nothing to do for so long are asked to free their memory; infinity: none. Milliseconds. */
   readonly freeAfterMs: number
 }
@@ -86,12 +86,12 @@ export const make = Effect.fnUntraced(function*(
     return known
   }
 
-  const leave = Effect.fnUntraced(function*(id: BackendId, why: "lease" | "silent") {
-    yield* Effect.uninterruptible(remove(id))
-    tell(id, [{ _tag: "ServerGone", why, removed: true }])
-  })
+  const leave = (id: BackendId, why: "lease" | "silent") =>
+    Effect.map(Effect.uninterruptible(remove(id)), (wasThere) => {
+      if (wasThere) tell(id, [{ _tag: "ServerGone", why, removed: true }])
+    })
 
-  const perform = Effect.fnUntraced(function*(member: Member.Member, due: Due) {
+  const perform = (member: Member.Member, due: Due) => {
     const { backend, facts: { id } } = member
     const so = doneFor(member)
     switch (due) {
@@ -103,25 +103,30 @@ export const make = Effect.fnUntraced(function*(
         so.drained = true
         return tell(id, [{ _tag: "ServerDrained" }])
       case "release":
-        return yield* leave(id, "lease")
+        // Its client may take seconds to close: the others do not wait for it.
+        return fork(leave(id, "lease"))
       case "gone":
-        if (isRented(member)) return yield* leave(id, "silent")
+        if (isRented(member)) return fork(leave(id, "silent"))
         so.goneSince = member.aliveAt
         return tell(id, [{ _tag: "ServerGone", why: "silent", removed: false }])
       case "free":
         so.freedSince = member.freeSince
-        if (backend !== undefined && member.connected) fork(Effect.ignore(backend.freeMemory))
+        // What others work with there is theirs to free.
+        if (backend !== undefined && member.connected && member.load.foreign === 0) {
+          return fork(Effect.ignore(backend.freeMemory))
+        }
+        return undefined
     }
-  })
+  }
 
   /** Does what is due; when to look again. */
-  const look = Effect.gen(function*() {
+  const look = Effect.sync(() => {
     let until = Number.POSITIVE_INFINITY
     for (const member of [...fleet.members.values()]) {
       const { now } = readTime(clock)
       for (const [at, due] of nextOf(member, doneFor(member), freeAfterMs, now)) {
         until = Math.min(until, Math.max(at, now))
-        if (at <= now && fleet.members.get(member.facts.id) === member) yield* perform(member, due)
+        if (at <= now && fleet.members.get(member.facts.id) === member) perform(member, due)
       }
     }
     return until

@@ -47,7 +47,7 @@ const whyWaits = Effect.fnUntraced(function*(deadline: "30 seconds") {
 describe("leases", () => {
   it.effect("of twenty that end at random none cuts a run, while it is known what runs take", () => {
     const random = seeded(7)
-    const ends = new Map(Array.from({ length: 20 }, (_, n) => [n + 2, 10 * minute + random() * 40 * minute]))
+    const ends = new Map(Array.from({ length: 20 }, (_, n) => [n + 2, 25 * minute + random() * 40 * minute]))
     return Effect.gen(function*() {
       const pool = yield* known
       // What a workflow takes is learnt on the one server that stays.
@@ -55,12 +55,13 @@ describe("leases", () => {
       for (const seed of [1, 2, 3, 4]) yield* all(yield* pool.submit(draw(seed, 16 + seed * 2)))
       yield* Effect.forEach([...ends.keys()], (n) => pool.servers.resume(idOf(n)))
       const jobs = yield* pool.submitAll(
-        Array.from({ length: 300 }, (_, index) => draw(10 + index, 16 + Math.floor(random() * 9)))
+        Array.from({ length: 220 }, (_, index) => draw(10 + index, 16 + Math.floor(random() * 9)))
       )
       for (const [n, at] of [...ends].toSorted(([, a], [, b]) => a - b)) {
         yield* TestClock.adjust(Math.max(0, at - (yield* Clock.currentTimeMillis)))
         yield* (yield* server(n)).kill
       }
+      const waiting = yield* Effect.map(pool.snapshot, ({ queued }) => queued)
       const endings = yield* Effect.forEach(jobs, (job) => all(job, "1 day"))
       let onLeases = 0
       let closest = Number.POSITIVE_INFINITY
@@ -76,10 +77,12 @@ describe("leases", () => {
         const last = events.at(-1)
         assert.deepStrictEqual(last?._tag === "JobSucceeded" && last.executions, { atLeast: 1, atMost: 1 })
       }
-      assert.isAbove(onLeases, 250)
+      assert.isAbove(waiting, 0)
+      assert.isAbove(onLeases, 100)
       assert.isAbove(closest, 30_000)
     }).pipe(fleet(21, {
-      servers,
+      // Runs of three minutes and more: work until the last lease is over.
+      servers: () => ({ hardware: { stepMsPerMegapixel: 40_000 } }),
       specs: (n) => {
         const availableUntil = ends.get(n)
         return availableUntil === undefined ? {} : { availableUntil }

@@ -51,7 +51,6 @@ describe("storage that all servers share", () => {
       const endings = yield* Effect.forEach(jobs, (job) => all(job))
       assert.deepStrictEqual(new Set(endings.map((events) => told(events).at(-1))), new Set(["JobSucceeded"]))
       const perJob = (yield* prompts).length / jobs.length
-      if (process.env["POOL_FIGURES"] !== undefined) process.stdout.write(`${perJob} per job, full ${fullAfter} ms\n`)
       // All that was under way when it began was lost, and what was sent to find out.
       assert.isAbove(perJob, 1 + 15 / jobs.length)
       assert.isAtMost(perJob, 1.15)
