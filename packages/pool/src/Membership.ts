@@ -25,7 +25,10 @@ import * as Upkeep from "./Upkeep.ts"
 export interface Shape {
   /** False: there is a server of this name. */
   readonly add: (spec: Servers.ServerSpec) => Effect.Effect<boolean>
-  /** Its run is ended and tried elsewhere, and it is given back by its `release`; false: there is none. Drain first to let it finish. */
+  /**
+   * Its run is ended and tried elsewhere, and it is given back by its `release`; false: there is none. Drain first to let
+   * it finish.
+   */
   readonly remove: (id: BackendId) => Effect.Effect<boolean>
   /** Nothing new is placed there; done when it is idle. */
   readonly drain: (id: BackendId) => Effect.Effect<void>

@@ -1,9 +1,16 @@
 // Servers that are restarted by their owner's hook: the decisions as a fold, and what a pool makes of them.
+import { JobId, RunId } from "@effect-comfyui/execution/Ids"
+import { readTime } from "@effect-comfyui/execution/Time"
+import * as Breakers from "@effect-comfyui/pool/Breakers"
+import * as Control from "@effect-comfyui/pool/Control"
+import * as Fleet from "@effect-comfyui/pool/Fleet"
+import * as Member from "@effect-comfyui/pool/Member"
 import { Pool } from "@effect-comfyui/pool/Pool"
 import type { PoolEvent } from "@effect-comfyui/pool/PoolEvent"
 import * as Restarts from "@effect-comfyui/pool/Restarts"
 import { ComfyTest, Fault, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -190,6 +197,83 @@ const heard = Effect.gen(function*() {
     { startImmediately: true }
   )
   return seen
+})
+
+/** One server whose hook counts its calls, and nothing else of a pool. */
+const alone = Effect.gen(function*() {
+  let calls = 0
+  const id = named("s")
+  const { now } = readTime(yield* Clock.Clock)
+  const facts: Member.Facts = {
+    id,
+    host: id,
+    tags: new Set(),
+    weight: 1,
+    vramBytes: undefined,
+    underMs: Number.POSITIVE_INFINITY,
+    availableUntil: undefined,
+    costPerHour: undefined
+  }
+  const member = Member.make(facts, now, { control: { restart: Effect.sync(() => void calls++) } })
+  const pool = Fleet.make()
+  pool.members.set(id, member)
+  const control = yield* Control.make({ fleet: pool, tell: () => undefined, wake: () => undefined })
+  return { member, pool, control, calls: () => calls }
+})
+
+const runId = RunId.make("00000000-0000-4000-8000-000000000001")
+
+const held = (fenced: boolean): Member.Held => ({
+  jobId: JobId.make("job"),
+  key: "a1:a",
+  since: 0,
+  expectedMs: 1_000,
+  accepted: true,
+  isNext: false,
+  fenced
+})
+
+describe("a server with a hook", () => {
+  it.effect("whose memory falls at each reading is restarted at rest", () =>
+    Effect.gen(function*() {
+      const { calls, control, member } = yield* alone
+      for (const ramFreeBytes of [40, 30, 20, 5]) {
+        assert.strictEqual(calls(), 0)
+        member.capabilities = {
+          epoch: 0,
+          version: "0.33.0",
+          machine: { argv: [], ramTotalBytes: 100, ramFreeBytes, vramTotalBytes: null },
+          classes: new Map(),
+          paid: new Set(),
+          files: new Map()
+        }
+        // Read while something runs it says nothing.
+        member.runs.set(runId, held(false))
+        control.described(member)
+        member.runs.clear()
+        control.described(member)
+        yield* TestClock.adjust("2 seconds")
+      }
+      assert.strictEqual(calls(), 1)
+    }).pipe(Effect.scoped))
+
+  it.effect("is not restarted under a run that is well, gets nothing new meanwhile, and is under one that was given up", () =>
+    Effect.gen(function*() {
+      const { calls, control, member, pool } = yield* alone
+      member.runs.set(runId, held(false))
+      for (
+        const notice of Breakers.step(
+          pool.breakers,
+          { _tag: "Failed", server: named("s"), key: "a1:a", content: "c", reason: "WorkerStuck", ranMs: 60_000 },
+          0
+        )
+      ) control.noticed(notice)
+      yield* TestClock.adjust("20 minutes")
+      assert.deepStrictEqual([calls(), member.held, Fleet.isUp(member)], [0, "restarting", false])
+      member.runs.set(runId, held(true))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(calls(), 1)
+    }).pipe(Effect.scoped))
 })
 
 describe("a pool with hooks", () => {
