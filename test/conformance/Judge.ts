@@ -45,6 +45,7 @@ const raised = (reason: Reason) => {
     case "OutOfMemory":
     case "GpuPoisoned":
     case "DiskFull":
+    case "StorageFailed":
       return reason
     default:
       return undefined

@@ -27,7 +27,7 @@ export interface Audit {
 
 /** Nodes fail because they are made to; prompts are refused because somebody answers in the server's place. */
 const ordinary: Permits = {
-  nodeFailures: ["NodeFailed", "OutOfMemory", "GpuPoisoned", "DiskFull"],
+  nodeFailures: ["NodeFailed", "OutOfMemory", "GpuPoisoned", "DiskFull", "StorageFailed"],
   refusals: ["Unreachable", "RateLimited", "SubmitAmbiguous"],
   toldWithinMs: Number.POSITIVE_INFINITY
 }

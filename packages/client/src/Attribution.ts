@@ -33,7 +33,7 @@ export const raisedBy = (data: Json.JsonObject): Raised => {
   }
 }
 
-type Cause = "OutOfMemory" | "GpuPoisoned" | "DiskFull"
+type Cause = "OutOfMemory" | "GpuPoisoned" | "DiskFull" | "StorageFailed"
 
 /** The first row that matches decides; memory before the broken card, because its text may name both. */
 const patterns: ReadonlyArray<{ readonly cause: Cause; readonly type?: RegExp; readonly text?: RegExp }> = [
@@ -42,7 +42,10 @@ const patterns: ReadonlyArray<{ readonly cause: Cause; readonly type?: RegExp; r
   { cause: "OutOfMemory", text: /\b(CUDA|HIP|XPU|MPS)\b.{0,40}\bout of memory\b/i },
   { cause: "GpuPoisoned", type: /(^|\.)AcceleratorError$/ },
   { cause: "GpuPoisoned", text: /\b(CUDA|HIP) error\b|device-side assert|no kernel image is available/i },
-  { cause: "DiskFull", text: /\[Errno 28\]|No space left on device/ }
+  { cause: "DiskFull", text: /\[Errno 28\]|No space left on device/ },
+  // EIO, ENOTCONN of a mount, ESTALE, EREMOTEIO. A socket that times out names no file, a share does.
+  { cause: "StorageFailed", type: /^(OSError|IOError)$/, text: /\[Errno (5|107|116|121)\]/ },
+  { cause: "StorageFailed", type: /^(OSError|TimeoutError)$/, text: /\[Errno 110\].*: '/ }
 ]
 
 const maxText = 8 * 1024

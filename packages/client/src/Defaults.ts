@@ -42,6 +42,8 @@ export const socket = {
   pongWithin: seconds(5),
   reconnectBase: Duration.millis(250),
   reconnectCap: seconds(15),
+  /** Dials in any minute, whatever ends the connections: the schedule alone needs nine in its first. */
+  dialsPerMinute: 10,
   /** After so many refused upgrades `socket: "auto"` works by polling … */
   refusalsUntilPolling: 3,
   /** … and tries again this often. */

@@ -79,6 +79,18 @@ export const reconnectForever: Schedule.Schedule<unknown, LinkError> = Schedule.
 /** A connection that lived less is one more failure for the schedule: a server that accepts and drops is no loop. */
 const provenMs = 10_000
 
+/** A server whose connections live just long enough to begin the schedule anew would be dialled without end. */
+const budget = (perMinute: number) => {
+  const dials: Array<number> = []
+  /** Milliseconds until the next dial may be made; it is taken to be made then. */
+  return (now: number): number => {
+    const first = dials.length < perMinute ? undefined : dials.shift()
+    const wait = first === undefined ? 0 : Math.max(0, first + 60_000 - now)
+    dials.push(now + wait)
+    return wait
+  }
+}
+
 const isAnswered = (pong: Option.Option<Result.Result<void, LinkError>>): boolean =>
   Option.isSome(pong) && Result.isSuccess(pong.value)
 
@@ -168,7 +180,11 @@ export const make = Effect.fnUntraced(function*(
     return yield* pump(connection, id)
   }))
 
+  const waitFor = budget(Defaults.socket.dialsPerMinute)
+
   const attempt = Effect.gen(function*() {
+    const wait = waitFor(readTime(clock).now)
+    if (wait > 0) yield* Effect.sleep(Math.ceil(wait))
     const openedAt = readTime(clock).now
     const error = lost(yield* Effect.flip(connection))
     const lived = readTime(clock).now - openedAt >= provenMs

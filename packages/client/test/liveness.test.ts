@@ -2,6 +2,7 @@ import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import type { LinkState } from "@effect-comfyui/client/Link"
 import { Fault } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -41,6 +42,27 @@ describe("a socket that is lost", () => {
       assert.strictEqual(states.filter((tag) => tag === "Down").length, 3)
       // Progress went on after each loss: the id was kept, so the frames came to the new socket.
       assert.isAbove(run.events.filter((event) => event._tag === "NodeProgress").length, 60)
+    }).pipe(Effect.provide(fake())))
+
+  it.effect("again and again is dialled at most ten times a minute, and is up soon after", () =>
+    Effect.gen(function*() {
+      const server = yield* theServer
+      const client = yield* connect()
+      // Each dial ends in one of these, those that nobody answers at once.
+      const lost: Array<number> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(
+          client.link.changes,
+          ({ _tag }) => Effect.map(Clock.currentTimeMillis, (at) => void (_tag === "Down" && lost.push(at)))
+        ),
+        { startImmediately: true }
+      )
+      yield* server.inject(Fault.flapping({ upMs: 11_500, downMs: 3_500, schedule: { forMs: 600_000 } }))
+      for (let second = 0; second < 600; second++) yield* TestClock.adjust("1 second")
+      for (const from of lost) assert.isAtMost(lost.filter((at) => at >= from && at < from + 60_000).length, 11)
+      assert.isAbove(lost.length, 60)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* client.link.get)._tag, "Up")
     }).pipe(Effect.provide(fake())))
 
   it.effect("while the run ends badly: the error is the server's own (C23)", () =>

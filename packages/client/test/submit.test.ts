@@ -362,6 +362,12 @@ describe("ids and bodies", () => {
       const client = yield* connect()
       const run = yield* watchRun(client, raise("RuntimeError", "CUDA error: an illegal memory access was encountered"))
       const other = yield* watchRun(client, raise("OSError", "[Errno 28] No space left on device"))
+      const share = yield* watchRun(client, raise("OSError", "[Errno 116] Stale file handle: '/mnt/share/a.png'"))
+      const mount = yield* watchRun(
+        client,
+        raise("TimeoutError", "[Errno 110] Connection timed out: '/mnt/share/a.png'")
+      )
+      const socket = yield* watchRun(client, raise("TimeoutError", "[Errno 110] Connection timed out"))
       const memory = yield* watchRun(client, graph({ "1": { class_type: "FakeOutOfMemory", inputs: { seconds: 1 } } }))
       yield* TestClock.adjust("10 seconds")
       assert.deepInclude(failure(run.events), {
@@ -373,5 +379,9 @@ describe("ids and bodies", () => {
       assert.include(JSON.stringify(failure(run.events)), "illegal memory access")
       assert.deepInclude(failure(other.events), { _tag: "DiskFull" })
       assert.deepInclude(failure(memory.events), { _tag: "OutOfMemory" })
+      assert.deepInclude(failure(share.events), { _tag: "StorageFailed" })
+      assert.deepInclude(failure(mount.events), { _tag: "StorageFailed" })
+      // A node that downloads something: no fault of the server's.
+      assert.deepInclude(failure(socket.events), { _tag: "NodeFailed" })
     }).pipe(Effect.provide(fake())))
 })

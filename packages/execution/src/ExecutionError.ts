@@ -53,6 +53,9 @@ export const GpuPoisoned = Schema.TaggedStruct("GpuPoisoned", raised)
 /** The server has no disk space left. */
 export const DiskFull = Schema.TaggedStruct("DiskFull", raised)
 
+/** What the server reads from or writes to does not answer: a disk that breaks, a share that is away. */
+export const StorageFailed = Schema.TaggedStruct("StorageFailed", raised)
+
 /** The server answers, but its worker thread is dead: prompts are taken and never run. */
 export const WorkerStuck = Schema.TaggedStruct("WorkerStuck", { evidence: Schema.String })
 
@@ -117,6 +120,7 @@ export const Reason = Schema.Union([
   OutOfMemory,
   GpuPoisoned,
   DiskFull,
+  StorageFailed,
   WorkerStuck,
   Lost,
   SubmitAmbiguous,
@@ -165,6 +169,8 @@ export const attributions: { readonly [Tag in Reason["_tag"]]: Attribution } = {
   OutOfMemory: attribution("pairing", "another-server", "none"),
   GpuPoisoned: attribution("server", "another-server", "server"),
   DiskFull: attribution("server", "another-server", "server"),
+  // Who shares the storage is the pool's to find out: no breaker of one server can.
+  StorageFailed: attribution("server", "another-server", "none"),
   WorkerStuck: attribution("server", "another-server", "server"),
   Lost: attribution("server", "another-server", "server"),
   SubmitAmbiguous: attribution("transport", "dead-letter", "server"),
@@ -210,6 +216,8 @@ export const describe = (reason: Reason): string => {
       return `the graphics card failed: ${reason.message.trim()}`
     case "DiskFull":
       return "the server's disk is full"
+    case "StorageFailed":
+      return `the server's storage failed: ${reason.message.trim()}`
     case "WorkerStuck":
       return `the server's worker is stuck: ${reason.evidence}`
     case "Lost":

@@ -82,7 +82,14 @@ export const make = Effect.fnUntraced(function*(
         : { _tag: "Settle", told: { _tag: "JobFailed", error, executions } }
     }
     const reason = reasonOf(error)
-    const attempt: Failover.Attempt = { server, reason, accepted: true, paid, anotherKeyBefore: false }
+    const attempt: Failover.Attempt = {
+      server,
+      reason,
+      accepted: true,
+      paid,
+      anotherKeyBefore: false,
+      storageOut: false
+    }
     const ledger = Failover.record(entry.ledger, attempt)
     const verdict = Failover.decide(attempt, ledger, policy.failover, yield* Random.next)
     const why = new ExecutionError({ reason, runId, backend: server })

@@ -187,6 +187,67 @@ export const health = {
   missing: minutes(10)
 } as const
 
+/** Machines that are rented, and those that nobody hears of. */
+export const machines = {
+  /** Kept free at the end of a lease for the files of the last run: 1 GB over a line of 150 Mbit/s. */
+  collection: seconds(60),
+  /** The time that nine of ten runs keep to, where only the mean is known: runs of one workflow spread by a third. */
+  spread: 1.5,
+  /** What a job takes of which nobody knows anything: pictures take less, and a film is not worth a lease that ends. */
+  unknown: minutes(10),
+  /** A lease with less than this beside the collection is used no more: no run with models to load is shorter. */
+  smallest: seconds(10),
+  /** Not heard of for so long it is gone: a host that reboots, checks its disks and loads is back before. */
+  gone: minutes(30),
+  /** Servers that are asked to free their memory at once. */
+  freeing: 8,
+  /** How often a server that is to be idle is looked at. */
+  settle: seconds(1)
+} as const
+
+/** Restarts of servers by the user's own hook. */
+export const restarts = {
+  /** Between two of one server: what a restart did not cure twice in ten minutes it does not cure. */
+  every: minutes(10),
+  /** Of all servers at once, but always one. */
+  share: 0.1,
+  /** From the call of the hook until the server answers as a new process: custom nodes install, models are fetched. */
+  within: minutes(10),
+  /** Free memory that fell at so many readings in a row, to less than `lowMemory` of the whole, is a leak. */
+  readings: 4,
+  lowMemory: 0.1,
+  /** A machine is given back within this, or a person has to: what a cloud's own interfaces wait at most. */
+  release: minutes(10)
+} as const
+
+/** Storage that servers share, and that fails for all of them. */
+export const storage = {
+  /** One job tries one of the servers whose storage failed, this often … */
+  probe: seconds(20),
+  /** … or after this share of the outage so far: a long one is not paid for with hundreds of runs. */
+  probeShare: 1 / 15,
+  /** So many contents that failed, without a success between, are no fault of theirs. */
+  contents: 2,
+  /** Contents that are remembered of one outage: more than `contents` say nothing more. */
+  remembered: 16
+} as const
+
+/** What is said to those who add and release machines. */
+export const demand = {
+  /** How often it is reckoned while somebody listens; a machine takes minutes to come. */
+  every: seconds(5),
+  /** The last job that waits shall begin within this. */
+  target: seconds(60),
+  /** Servers that are worth adding, at most: what is missing then is seen when these are there. */
+  maxAdding: 64,
+  /** Idle for so long a server is worth releasing: several times what it takes to boot one. */
+  idle: minutes(10),
+  /** Kinds of jobs that are reckoned, those with the most jobs: a thousand on 60 servers take a few milliseconds. */
+  kinds: 1_000,
+  /** Groups, and servers and keys of a group, that are named. */
+  named: 100
+} as const
+
 /** How the files of a job are brought home. */
 export const collect = {
   /** Files of one server under way at once: enough to fill a line, few enough that the next job's uploads get through. */

@@ -21,7 +21,11 @@ export const Found = Schema.Struct({
   id: Schema.optionalKey(Schema.String.check(Schema.isNonEmpty())),
   tags: Schema.optionalKey(Schema.Array(Schema.String)),
   weight: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
-  vramBytes: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0)))
+  vramBytes: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
+  host: Schema.optionalKey(Schema.String.check(Schema.isNonEmpty())),
+  /** Epoch milliseconds. */
+  availableUntil: Schema.optionalKey(Schema.Finite),
+  costPerHour: Schema.optionalKey(Schema.Finite)
 })
 export type Found = typeof Found.Type
 
@@ -140,17 +144,18 @@ export interface FollowOptions {
 }
 
 /**
- * Keeps a pool's servers as the latest set says: new ones are added, changed tags and weights taken over, those with
- * another address replaced, missing ones drained and removed; one that comes back in time stays. Servers that somebody
- * added by hand are not touched. Ends with the source.
+ * Keeps a pool's servers as the latest set says: new ones are added, changed tags, weights and leases taken over, those with
+ * another address replaced, missing ones drained and removed; one that comes back in time stays. A rented one that the pool
+ * has let go is added again with another lease, or when it left the set and came back. Servers that somebody added by hand
+ * are not touched. Ends with the source.
  */
 export const follow = Effect.fnUntraced(function*<R>(
   servers: Membership.Shape,
   sets: Sets<ServerSpec, R>,
   { drain = "30 minutes" }: FollowOptions = {}
 ): Effect.fn.Return<void, never, R | Scope.Scope> {
-  /** Those of this source, with their addresses. */
-  const own = new Map<BackendId, string | undefined>()
+  /** Those of this source, as they were added. */
+  const own = new Map<BackendId, ServerSpec>()
   const leaving = yield* FiberMap.make<BackendId>()
 
   const leave = (id: BackendId) =>
@@ -166,8 +171,9 @@ export const follow = Effect.fnUntraced(function*<R>(
     )
 
   const take = Effect.fnUntraced(function*(spec: ServerSpec) {
-    const { address, id } = spec
-    if (own.has(id) && own.get(id) !== address) {
+    const { address, availableUntil, id } = spec
+    const known = own.get(id)
+    if (known !== undefined && known.address !== address) {
       yield* FiberMap.remove(leaving, id)
       yield* servers.remove(id)
       own.delete(id)
@@ -177,8 +183,10 @@ export const follow = Effect.fnUntraced(function*<R>(
         yield* FiberMap.remove(leaving, id)
         yield* servers.resume(id)
       }
-      yield* servers.update(id, spec)
-    } else if (yield* servers.add(spec)) own.set(id, address)
+      const isThere = yield* servers.update(id, spec)
+      if (!isThere && known?.availableUntil !== availableUntil) yield* servers.add(spec)
+      own.set(id, spec)
+    } else if (yield* servers.add(spec)) own.set(id, spec)
   })
 
   yield* Stream.runForEach(sets, (set) =>

@@ -98,6 +98,8 @@ export interface Attempt {
   readonly paid: boolean
   /** Another workflow ran on this card before: with its memory freed the same card may do. */
   readonly anotherKeyBefore: boolean
+  /** The storage of servers is known to fail: whatever fails by that is tried again, without end. */
+  readonly storageOut: boolean
 }
 
 /** What follows. */
@@ -245,7 +247,7 @@ export const decide = (attempt: Attempt, ledger: Ledger, policy: Policy, random:
         ? { _tag: "DeadLetter", why: `${so} servers died under it` }
         : giveUp(`${ledger.executions} executions, and the server died`)
     case "server-fault":
-      return within(so, policy.serverFaults)
+      return (attempt.storageOut && reason._tag === "StorageFailed") || within(so, policy.serverFaults)
         ? retry("another-server", delay, `${reason._tag}: the server's fault`)
         : giveUp(`${reason._tag} again`)
   }

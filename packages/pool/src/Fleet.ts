@@ -10,6 +10,7 @@ import * as Defaults from "./Defaults.ts"
 import * as Member from "./Member.ts"
 import * as MemoryNeeds from "./MemoryNeeds.ts"
 import * as Residency from "./Residency.ts"
+import * as Storage from "./Storage.ts"
 
 /** `polite`: nothing is placed on a server that works for others; `greedy`: ours go into its queue behind theirs. */
 export type Sharing = "polite" | "greedy"
@@ -18,6 +19,7 @@ export type Sharing = "polite" | "greedy"
 export interface Fleet {
   readonly members: Map<BackendId, Member.Member>
   readonly breakers: Breakers.State
+  readonly storage: Storage.State
   readonly residency: Residency.State
   readonly estimates: Estimates.State
   readonly deaths: Deaths.State
@@ -30,6 +32,7 @@ export interface Fleet {
 export const make = (breakers?: Partial<Breakers.Options>, sharing: Sharing = "polite"): Fleet => ({
   members: new Map(),
   breakers: Breakers.init(breakers),
+  storage: Storage.init(),
   residency: Residency.init(),
   estimates: Estimates.init(),
   deaths: Deaths.init(),
@@ -49,7 +52,7 @@ export const isIdle = ({ sharing }: Fleet, member: Member.Member, now: number): 
 
 /** It is a member that will be given jobs again, now or later. */
 export const isUp = (member: Member.Member): boolean =>
-  member.heard && !member.draining && !member.paused && member.misses < misses
+  !Member.isSilent(member, misses) && member.draining === undefined && member.held === undefined && !member.paused
 
 /** Takes the server for a run: nothing else is placed there while it stands among the member's runs. */
 export const occupy = (fleet: Fleet, member: Member.Member, runId: RunId, held: Member.Held): void => {
@@ -64,7 +67,10 @@ export const remove = (fleet: Fleet, id: BackendId, now: number): ReadonlyArray<
   fleet.given.delete(id)
   Residency.step(fleet.residency, { _tag: "Removed", server: id })
   Estimates.forget(fleet.estimates, id)
-  return Breakers.step(fleet.breakers, { _tag: "Removed", server: id }, now)
+  return [
+    ...Breakers.step(fleet.breakers, { _tag: "Removed", server: id }, now),
+    ...Storage.step(fleet.storage, { _tag: "Forget", server: id, by: "removed" }, now)
+  ]
 }
 
 /** A run that is overdue is expected to take as long again as it is late, and so never to end this instant. */

@@ -8,10 +8,17 @@ import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import { makePermits, type Permits } from "./Collect.ts"
 import type { Offered } from "./Need.ts"
 import type { ServerEvent } from "./PoolEvent.ts"
+import type { ServerControl } from "./ServerControl.ts"
 
 /** What somebody says of a server who adds it. */
 export interface Facts {
   readonly id: BackendId
+  /** The machine or site that it stands and falls with. */
+  readonly host: string
+  /** Until when it is rented, epoch milliseconds; undefined: for good. */
+  readonly availableUntil: number | undefined
+  /** In whatever currency; undefined: nobody says. */
+  readonly costPerHour: number | undefined
   readonly tags: ReadonlySet<string>
   /** Of two servers that are equal otherwise, the heavier one is taken. Default 1. */
   readonly weight: number
@@ -42,7 +49,18 @@ export interface Member {
   readonly addedAt: number
   backend: Backend | undefined
   paused: boolean
-  draining: boolean
+  /** Somebody asked for it, or its lease ends. */
+  draining: "asked" | "lease" | undefined
+  /** It is restarted by its hook, or that failed. */
+  held: "restarting" | "ejected" | undefined
+  /** What its owner lets us do with it. */
+  readonly control: ServerControl
+  /** {@link Facts.availableUntil} on the monotonic clock, reckoned when it was said; infinity without one. */
+  leaseEndsAt: number
+  /** It gave a sign of life at least once. */
+  reached: boolean
+  /** Since when nothing of ours runs there; means nothing while something does. */
+  freeSince: number
   /** It gave a sign of life since its socket was lost, or ever: before that nothing is placed there. */
   heard: boolean
   /** Its socket is up, or it works by asking and answered last. */
@@ -66,12 +84,21 @@ export interface Member {
   readonly permits: Permits
 }
 
-export const make = (facts: Facts, now: number): Member => ({
+export const make = (
+  facts: Facts,
+  now: number,
+  { control = {}, leaseEndsAt = Number.POSITIVE_INFINITY }: Partial<Pick<Member, "control" | "leaseEndsAt">> = {}
+): Member => ({
   facts,
+  control,
+  leaseEndsAt,
+  held: undefined,
+  reached: false,
+  freeSince: now,
   addedAt: now,
   backend: undefined,
   paused: false,
-  draining: false,
+  draining: undefined,
   heard: false,
   connected: false,
   misses: 0,
@@ -103,15 +130,42 @@ export const lacks = (member: Member, names: ReadonlyArray<string>, until: numbe
 }
 
 /** How it stands, in one word for people. */
-export type Status = "connecting" | "ready" | "busy" | "fenced" | "foreign" | "paused" | "draining" | "unreachable"
+export type Status =
+  | "connecting"
+  | "ready"
+  | "busy"
+  | "fenced"
+  | "foreign"
+  | "paused"
+  | "draining"
+  | "restarting"
+  | "ejected"
+  | "unreachable"
 
 export const status = (member: Member, misses: number): Status => {
-  if (member.draining) return "draining"
+  if (member.draining !== undefined) return "draining"
+  if (member.held !== undefined) return member.held
   if (member.paused) return "paused"
   if (member.backend === undefined || !member.heard) return "connecting"
   if (member.misses >= misses) return "unreachable"
   if (member.runs.size > 0) return [...member.runs.values()].every(({ fenced }) => fenced) ? "fenced" : "busy"
   return member.load.foreign > 0 ? "foreign" : "ready"
+}
+
+/** Nobody is there as far as anybody knows. */
+export const isSilent = ({ heard, misses }: Member, limit: number): boolean => !heard || misses >= limit
+
+/**
+ * How far it is on its way through the pool: never heard of yet, a server like others, about to leave, or silent for so
+ * long that nobody expects it back. The last is only seen of servers that stay: rented ones are removed.
+ */
+export type Phase = "starting" | "ready" | "draining" | "gone"
+
+/** `goneMs`: of silence after which it is gone. */
+export const phase = (member: Member, misses: number, goneMs: number, now: number): Phase => {
+  if (isSilent(member, misses) && now - member.aliveAt >= goneMs) return "gone"
+  if (member.draining !== undefined) return "draining"
+  return member.reached ? "ready" : "starting"
 }
 
 /** What jobs are held against. */
@@ -129,6 +183,11 @@ export interface View {
   readonly tags: ReadonlyArray<string>
   readonly weight: number
   readonly status: Status
+  readonly phase: Phase
+  readonly host: string
+  /** Epoch milliseconds; null: for good. */
+  readonly availableUntil: number | null
+  readonly costPerHour: number | null
   readonly connected: boolean
   readonly epoch: number
   readonly version: string | null
@@ -148,12 +207,16 @@ const jobsOf = ({ runs }: Member): Pick<View, "jobs" | "next"> => {
   }
 }
 
-export const view = (member: Member, misses: number): View => ({
+export const view = (member: Member, misses: number, goneMs: number, now: number): View => ({
   ...jobsOf(member),
   id: member.facts.id,
   tags: [...member.facts.tags],
   weight: member.facts.weight,
   status: status(member, misses),
+  phase: phase(member, misses, goneMs, now),
+  host: member.facts.host,
+  availableUntil: member.facts.availableUntil ?? null,
+  costPerHour: member.facts.costPerHour ?? null,
   connected: member.connected,
   epoch: member.epoch,
   version: member.capabilities?.version ?? null,
@@ -171,7 +234,7 @@ export const reported = (
   now: number
 ): readonly [told: ReadonlyArray<Told>, refresh: boolean] => {
   member.aliveAt = now
-  if (event._tag !== "Disconnected") member.heard = true
+  if (event._tag !== "Disconnected") member.heard = member.reached = true
   switch (event._tag) {
     case "Connected":
       member.connected = true
@@ -219,7 +282,7 @@ export const probed = (
   }
   const wasOut = member.misses >= limit
   member.misses = 0
-  member.heard = true
+  member.heard = member.reached = true
   member.aliveAt = now
   // Without a socket nobody else says that others use the server.
   if (!member.connected) {

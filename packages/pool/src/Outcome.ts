@@ -18,6 +18,7 @@ import { type Member, offered } from "./Member.ts"
 import * as MemoryNeeds from "./MemoryNeeds.ts"
 import { hasLarger } from "./Placement.ts"
 import * as RetryBudget from "./RetryBudget.ts"
+import * as Storage from "./Storage.ts"
 
 /** An attempt as it was. */
 export interface Ended {
@@ -72,7 +73,13 @@ const plus = (a: Executions, b: Executions): Executions => ({
 })
 
 /** What only a node can have raised. */
-const raised: ReadonlySet<Reason["_tag"]> = new Set(["NodeFailed", "OutOfMemory", "GpuPoisoned", "DiskFull"])
+const raised: ReadonlySet<Reason["_tag"]> = new Set([
+  "NodeFailed",
+  "OutOfMemory",
+  "GpuPoisoned",
+  "DiskFull",
+  "StorageFailed"
+])
 
 const hasBegun = (ending: Ending): boolean => ending._tag === "Failed" && raised.has(ending.error.reason._tag)
 
@@ -103,7 +110,10 @@ const blame = (fleet: Fleet, ended: Ended, reason: Reason, now: number): Readonl
       kind: kindOf(entry, reason),
       ranMs
     }
-  return Breakers.step(fleet.breakers, input, now)
+  const notices = Breakers.step(fleet.breakers, input, now)
+  if (reason._tag !== "StorageFailed") return notices
+  const failure: Storage.Input = { _tag: "Failed", server, content: Job.contentOf(entry) }
+  return [...notices, ...Storage.step(fleet.storage, failure, now)]
 }
 
 const succeeded = (
@@ -119,7 +129,10 @@ const succeeded = (
   const executions = entry.executions
   return {
     told: [{ _tag: "AttemptEnded", number: ended.record.number, ending, verdict: "done", executions }],
-    notices: Breakers.step(fleet.breakers, { _tag: "Succeeded", server, key }, now),
+    notices: [
+      ...Breakers.step(fleet.breakers, { _tag: "Succeeded", server, key }, now),
+      ...Storage.step(fleet.storage, { _tag: "Succeeded", server }, now)
+    ],
     follows: { _tag: "Settle", told: { _tag: "JobSucceeded", outputs: ending.outputs, receipts: [], executions } }
   }
 }
@@ -195,7 +208,8 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
     reason,
     accepted: ended.accepted && !ended.onlyWaited,
     paid: ended.paid,
-    anotherKeyBefore: ended.anotherKeyBefore
+    anotherKeyBefore: ended.anotherKeyBefore,
+    storageOut: Storage.isOut(fleet.storage)
   }
   const ledger = Failover.record(entry.ledger, attempt)
   const decided = Failover.decide(

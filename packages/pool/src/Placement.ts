@@ -11,11 +11,13 @@ import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
 import * as Job from "./Job.ts"
 import type { JobHead } from "./JobHead.ts"
+import * as Lease from "./Lease.ts"
 import * as Member from "./Member.ts"
 import * as MemoryNeeds from "./MemoryNeeds.ts"
 import * as Need from "./Need.ts"
 import * as Residency from "./Residency.ts"
 import type * as Router from "./Router.ts"
+import * as Storage from "./Storage.ts"
 
 type State = Fleet.Fleet
 
@@ -57,7 +59,8 @@ const whyNotKind = (
   if (member.restsUntil > now) return "asked to be left alone for a while"
   const never = whyNever(need, member, now)
   if (never !== undefined) return never
-  if (Breakers.permit(fleet.breakers, member.facts.id, key, now) === "blocked") return "blocked after failures"
+  const avoided = whyAvoided(fleet, key, need.estimateMs, member, now)
+  if (avoided !== undefined) return avoided
   if (Deaths.isSuspect(fleet.deaths, key, now) && isRunning(fleet, (held) => held.key === key)) {
     return "processes ended under this workflow: it runs on one server at a time"
   }
@@ -78,6 +81,20 @@ const doubtedContents = (fleet: State): ReadonlySet<string> => {
     if (!connected) { for (const { content } of runs.values()) doubted.add(content) }
   }
   return doubted
+}
+
+/** Why a server gets no jobs of this key for a while, whatever they ask for. */
+const whyAvoided = (
+  fleet: State,
+  key: AffinityKey,
+  estimateMs: number | null,
+  member: Member.Member,
+  now: number
+): string | undefined => {
+  const { id } = member.facts
+  if (Breakers.permit(fleet.breakers, id, key, now) === "blocked") return "blocked after failures"
+  if (Storage.permit(fleet.storage, id, now) === "blocked") return "storage fails"
+  return Lease.whyNot(fleet, key, estimateMs, member, now)
 }
 
 /** Whether any server could take the job that it has not failed on: if not, it goes back to those it knows. */
@@ -235,16 +252,22 @@ export const read = (
   const mayRun = (affinity: AffinityKey, placement: string, member: Member.Member): boolean => {
     const need = waiting.needOf(affinity, placement)
     if (need !== undefined) return whyNotKind(fleet, need, affinity, member, now) === undefined
-    return Fleet.isUp(member) && Breakers.permit(fleet.breakers, member.facts.id, affinity, now) !== "blocked"
+    return Fleet.isUp(member) && whyAvoided(fleet, affinity, null, member, now) === undefined
   }
-  /** A job that prefers servers goes to them while one of them is idle. */
-  const isSpurned = (entry: Job.Entry, server: BackendId): boolean => {
-    const { affinity, need, placement } = entry.kind
-    return need.prefer.size > 0 && !need.prefer.has(server) &&
-      idle.some((member) =>
-        need.prefer.has(member.facts.id) && mayRun(affinity, placement, member) &&
-        whyNotAgain(fleet, entry, member, doubted, now) === undefined
-      )
+  /**
+   * A job goes to the servers that it prefers while one of them is idle, and of those to one that does not stand and fall
+   * with a server on which it came to grief.
+   */
+  const isSpurned = (entry: Job.Entry, than: Member.Member): boolean => {
+    const { kind: { affinity, need, placement }, ledger } = entry
+    if (need.prefer.size === 0 && ledger.exclude.length === 0) return false
+    const hosts = new Set(ledger.exclude.map((server) => fleet.members.get(server)?.facts.host))
+    const rank = ({ facts: { host, id } }: Member.Member) => (need.prefer.has(id) ? 2 : 0) + (hosts.has(host) ? 0 : 1)
+    const least = rank(than)
+    return idle.some((member) =>
+      rank(member) > least && mayRun(affinity, placement, member) &&
+      whyNotAgain(fleet, entry, member, doubted, now) === undefined
+    )
   }
   const doubted = doubtedContents(fleet)
   const warm = new Set<AffinityKey>()
@@ -271,7 +294,7 @@ export const read = (
         if (member === undefined || entry?.isQueued === false) return false
         if (!mayRun(head.affinity, head.placement, member)) return false
         if (entry === undefined) return true
-        return !isSpurned(entry, server) &&
+        return !isSpurned(entry, member) &&
           whyNotAgain(fleet, entry, member, doubted, now) === undefined
       },
       residentOn: (key) => Residency.residentOn(fleet.residency, key),

@@ -24,6 +24,9 @@ import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
 import * as Adoption from "./Adoption.ts"
 import * as Breakers from "./Breakers.ts"
+import * as Control from "./Control.ts"
+import type * as Demand from "./Demand.ts"
+import * as DemandReading from "./DemandReading.ts"
 import * as Discovery from "./Discovery.ts"
 import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
@@ -36,6 +39,7 @@ import type * as Member from "./Member.ts"
 import * as Membership from "./Membership.ts"
 import type { PoolEvent } from "./PoolEvent.ts"
 import * as PoolLog from "./PoolLog.ts"
+import type { Options } from "./PoolOptions.ts"
 import * as Prefetch from "./Prefetch.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Recovery from "./Recovery.ts"
@@ -44,47 +48,10 @@ import * as RetryBudget from "./RetryBudget.ts"
 import { Router } from "./Router.ts"
 import * as Scheduler from "./Scheduler.ts"
 import * as Servers from "./Servers.ts"
-import type { Sink } from "./Sink.ts"
 import * as Submission from "./Submission.ts"
 import * as Waiting from "./Waiting.ts"
 
-/** How a pool is made. Everything has a default. */
-export interface Options<R = never> {
-  /** The servers at the start; others come and go with `servers.add` and `servers.remove`. */
-  readonly servers?: ReadonlyArray<Servers.ServerSpec<R>>
-  /** Servers that come and go by themselves: see `Discovery`. */
-  readonly discovery?: Discovery.Sets<Servers.ServerSpec<R>, R>
-  readonly failover?: Partial<Failover.Policy>
-  readonly breakers?: Partial<Breakers.Options>
-  readonly budget?: Partial<RetryBudget.Options>
-  /** Waiting jobs at which `submit` fails with `QueueFull`, in all and of one tenant. Default 100,000 each. */
-  readonly maxQueued?: number
-  readonly maxQueuedPerTenant?: number
-  /** Jobs of one tenant that may run at once. Default: no limit. */
-  readonly maxRunningPerTenant?: number
-  /** Servers kept for short jobs. */
-  readonly lanes?: ReadonlyArray<Membership.Lane>
-  /** Whether the next prompt goes to a server shortly before it is free. Default: where it is safe, see `Prefetch`. */
-  readonly prefetch?: Partial<Prefetch.Options> | "off"
-  /** What to do with servers that others use too. Default `polite`: nothing is placed while they do. */
-  readonly sharing?: Fleet.Sharing
-  /**
-   * Where the files of jobs are kept that do not say so themselves; a job succeeds when they are there. Default
-   * `reference`: on their servers.
-   */
-  readonly collect?: "reference" | Sink
-  /** Other sinks that jobs may name. By their names a later process on a durable queue finds them. */
-  readonly sinks?: ReadonlyArray<Sink>
-  /** Shares of tenants beside the others, 1 by default. */
-  readonly tenantWeights?: Readonly<Record<string, number>>
-  /** Between two probes of a server that says nothing; 0: none. */
-  readonly probe?: Duration.Input
-  /**
-   * What happens to running prompts when the pool closes. Default: with a durable queue `leave`, and the next pool on it
-   * takes them over; else `cancel`.
-   */
-  readonly onClose?: "cancel" | "leave"
-}
+export type { Options } from "./PoolOptions.ts"
 
 /** A job in the pool. Dropping it, or interrupting what it gives, cancels nothing. */
 export interface PoolJob<Metadata extends Json.Json = Json.Json> {
@@ -139,6 +106,8 @@ export interface Shape {
   /** The same now, and whenever something has happened; the latest wins. */
   readonly state: { readonly get: Effect.Effect<Snapshot>; readonly changes: Stream.Stream<Snapshot> }
   readonly servers: Membership.Shape
+  /** What autoscalers go by: at once, and each five seconds in which it has changed, while somebody listens. */
+  readonly demand: Stream.Stream<Demand.Demand>
   /** Takes no more jobs and places none; true when all that ran has ended within the time. */
   readonly drain: (timeout: Duration.Input) => Effect.Effect<boolean>
 }
@@ -191,9 +160,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
     if (told.length === 0) return
     const { at } = time()
     publish(told.map((one): PoolEvent => ({ ...one, server, at })))
+    control.told(server, told)
   }
   const notice = (notices: ReadonlyArray<Breakers.Notice>) => {
     for (const one of notices) {
+      control.noticed(one)
       const { at, now } = time()
       tellServer(one.server, [
         one._tag === "Blocked"
@@ -218,6 +189,13 @@ export const make = Effect.fnUntraced(function*<R = never>(
     jobs,
     isActive: (id) => isActive(id),
     tellJob
+  })
+
+  const control = yield* Control.make({
+    fleet,
+    tell: tellServer,
+    wake: () => scheduler.wake(),
+    restarts: options.restarts
   })
 
   const onClose = options.onClose ?? (queue.durable ? "leave" : "cancel")
@@ -344,8 +322,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
     tell: tellServer,
     notice,
     wake: scheduler.wake,
-    learnt: waiting.learnt,
+    learnt: (member) => {
+      control.described(member)
+      waiting.learnt()
+    },
     lanes: options.lanes ?? [],
+    freeAfter: options.freeMemory?.idleFor,
     ...options.probe === undefined ? {} : { probe: options.probe }
   })
   yield* Effect.forEach(options.servers ?? [], (spec) => servers.add(Servers.provide(spec, context)), { discard: true })
@@ -401,6 +383,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       changes: latest(snapshot, hub)
     },
     servers,
+    demand: DemandReading.changes(fleet, jobs, scheduler.active),
     drain: (timeout) =>
       Effect.suspend(() => {
         closed = true

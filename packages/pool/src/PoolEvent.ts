@@ -42,6 +42,29 @@ export const ServerDraining = Schema.TaggedStruct("ServerDraining", common)
 export const ServerDrained = Schema.TaggedStruct("ServerDrained", common)
 export const ServerPaused = Schema.TaggedStruct("ServerPaused", common)
 export const ServerResumed = Schema.TaggedStruct("ServerResumed", common)
+/** Its owner's hook is called to start its process anew: its worker is stuck, its card is broken or its memory leaks. */
+export const ServerRestarting = Schema.TaggedStruct("ServerRestarting", {
+  ...common,
+  cause: Schema.Literals(["WorkerStuck", "GpuPoisoned", "memory"])
+})
+/**
+ * Its owner's hook did not do what it was called for. After `restart` the server stays, and gets nothing until it is
+ * resumed or a new process answers; after `release` it has left the pool, and somebody may still pay for it.
+ */
+export const ServerControlFailed = Schema.TaggedStruct("ServerControlFailed", {
+  ...common,
+  action: Schema.Literals(["restart", "release"]),
+  cause: Schema.String
+})
+/**
+ * Its lease is over and nothing runs there, or nobody has heard of it for half an hour. Rented servers are `removed`;
+ * others stay, for they may come back, and are told of once.
+ */
+export const ServerGone = Schema.TaggedStruct("ServerGone", {
+  ...common,
+  why: Schema.Literals(["lease", "silent"]),
+  removed: Schema.Boolean
+})
 /** Prompts of others on it: how many wait or run beside ours. */
 export const ServerLoad = Schema.TaggedStruct("ServerLoad", {
   ...common,
@@ -73,6 +96,9 @@ export const ServerEvent = Schema.Union([
   ServerDrained,
   ServerPaused,
   ServerResumed,
+  ServerRestarting,
+  ServerControlFailed,
+  ServerGone,
   ServerLoad,
   CancelStuck,
   ServerMessage

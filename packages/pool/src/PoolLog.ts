@@ -28,6 +28,14 @@ export const of = (event: PoolEvent): Line | undefined => {
       return line("Info", "the connection to a server broke", { server: event.server, reason: event.reason })
     case "ServerRestarted":
       return line("Warn", "a server has restarted", { server: event.server, epoch: event.epoch })
+    case "ServerRestarting":
+      return line("Warn", "a server is restarted", { server: event.server, cause: event.cause })
+    case "ServerControlFailed":
+      return line("Warn", `the ${event.action} of a server failed`, { server: event.server, cause: event.cause })
+    case "ServerGone":
+      return event.why === "lease"
+        ? line("Info", "the lease of a server is over", { server: event.server })
+        : line("Warn", "a server is gone", { server: event.server, removed: String(event.removed) })
     case "ServerHealth":
       return event.healthy
         ? line("Info", "a server answers again", { server: event.server })

@@ -310,6 +310,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   /** The run has left the server; one that waited behind it runs now, unless the server is gone. */
   const vacate = (member: Member.Member, runId: RunId, died = false) => {
     member.runs.delete(runId)
+    member.freeSince = now()
     if (died) return
     for (const held of member.runs.values()) promote(held)
   }

@@ -26,6 +26,7 @@ import * as ReadySet from "./ReadySet.ts"
 import * as Residency from "./Residency.ts"
 import type { Policy as RouterPolicy, Why } from "./Router.ts"
 import * as Runner from "./Runner.ts"
+import * as Storage from "./Storage.ts"
 
 /** What the loop works on; all of it is the pool's. */
 export interface Options extends Omit<Runner.Options, "wake"> {
@@ -105,6 +106,7 @@ export const make = Effect.fnUntraced(function*(
     if (Breakers.permit(fleet.breakers, id, head.affinity, at) === "probe") {
       notice(Breakers.step(fleet.breakers, { _tag: "Probing", server: id, key: head.affinity }, at))
     }
+    notice(Storage.step(fleet.storage, { _tag: "Probing", server: id }, at))
     const run: OpenRun = { runId, server: id, number: entry.attemptCount + 1, startedAt }
     const claimed = Effect.matchEffect(queue.claim(head.id, lease, run), {
       onSuccess: Option.match({
@@ -264,6 +266,9 @@ export const make = Effect.fnUntraced(function*(
     }
     const warm = yield* fill()
     const times = [warm, Breakers.earliest(fleet.breakers)]
+    const tryAt = Storage.earliest(fleet.storage)
+    // One that is due already waits for a server, whose end wakes us.
+    if (tryAt > now()) times.push(tryAt)
     if (prefetch !== "off") times.push(yield* ahead(prefetch), yield* recall(prefetch))
     return Math.min(...times)
   })

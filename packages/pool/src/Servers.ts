@@ -20,6 +20,8 @@ import * as Defaults from "./Defaults.ts"
 import type { Fleet } from "./Fleet.ts"
 import * as Member from "./Member.ts"
 import * as Residency from "./Residency.ts"
+import type { ServerControl } from "./ServerControl.ts"
+import * as Storage from "./Storage.ts"
 
 /** A server as somebody adds it to a pool. `R`: what the way to it needs, such as `HttpClient`. */
 export interface ServerSpec<R = never> {
@@ -36,14 +38,42 @@ export interface ServerSpec<R = never> {
   readonly weight?: number
   /** Of its card, bytes. Default: what the server says. */
   readonly vramBytes?: number
+  /**
+   * The machine or site that it stands and falls with: a job that came to grief on one of its servers goes elsewhere while
+   * another is idle. Default: the host of its address, else its id.
+   */
+  readonly host?: string
+  /**
+   * Until when it is rented, epoch milliseconds: it gets no job that would probably not be done and collected by then, and
+   * nothing at all when no job would. What still runs then goes on for as long as it answers. Default: for good.
+   */
+  readonly availableUntil?: number
+  /** In whatever currency; of two servers that nobody needs, the dearer one is worth releasing first. */
+  readonly costPerHour?: number
+  readonly control?: ServerControl<R>
 }
+
+/** A server stands and falls with this: what is said of it, the host of its address, or itself alone. */
+export const hostOf = ({ address, host, id }: Pick<ServerSpec, "address" | "host" | "id">): string => {
+  if (host !== undefined) return host
+  return address !== undefined && URL.canParse(address) ? new URL(address).hostname : id
+}
+
+const provideControl = <R>({ release, restart }: ServerControl<R>, context: Context.Context<R>): ServerControl => ({
+  ...release === undefined ? {} : { release: Effect.provideContext(release, context) },
+  ...restart === undefined ? {} : { restart: Effect.provideContext(restart, context) }
+})
 
 /**
  * A server whose needs are met. Not with the scope of whoever meets them: a client that lived in that one would outlive
  * its membership.
  */
-export const provide = <R>(spec: ServerSpec<R>, context: Context.Context<R>): ServerSpec => ({
+export const provide = <R>(
+  { control, ...spec }: ServerSpec<R>,
+  context: Context.Context<R>
+): ServerSpec => ({
   ...spec,
+  ...control === undefined ? {} : { control: provideControl(control, context) },
   make: Effect.updateContext(
     spec.make,
     (own: Context.Context<Scope.Scope>) => Context.add(context, Scope.Scope, Context.get(own, Scope.Scope))
@@ -68,7 +98,7 @@ export interface Watcher {
   /** Something changed that may let a job be placed. */
   readonly wake: () => void
   /** What a server can run became known or changed. */
-  readonly learnt: () => void
+  readonly learnt: (member: Member.Member) => void
 }
 
 const dialAgain = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]).pipe(
@@ -80,7 +110,7 @@ const readCapabilities = Effect.fnUntraced(function*(backend: Backend, member: M
   const found = yield* Effect.retry(watcher.reading.withPermits(1)(backend.capabilities), dialAgain)
   member.capabilities = found
   Residency.step(watcher.fleet.residency, { _tag: "Described", server: member.facts.id, facts: found })
-  watcher.learnt()
+  watcher.learnt(member)
   watcher.wake()
 })
 
@@ -135,6 +165,7 @@ const onEvent = (
   if (event._tag === "Restarted") {
     Residency.step(fleet.residency, { _tag: "Started", server })
     watcher.notice(Breakers.step(fleet.breakers, { _tag: "Restarted", server }, now))
+    watcher.notice(Storage.step(fleet.storage, { _tag: "Forget", server, by: "restart" }, now))
   }
   if (event._tag === "MemoryFreed") Residency.step(fleet.residency, { _tag: "Freed", server, what: "all" })
   // Somebody else's run takes the place of what we had there.

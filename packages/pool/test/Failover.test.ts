@@ -22,6 +22,7 @@ const attempt = (reason: Reason, more: Partial<Failover.Attempt> = {}): Failover
   accepted: true,
   paid: false,
   anotherKeyBefore: false,
+  storageOut: false,
   ...more
 })
 
@@ -92,6 +93,14 @@ describe("Failover", () => {
     const full: Reason = { _tag: "DiskFull", ...raised }
     const attempts = [one, two, three].map((server) => attempt(full, { server }))
     assert.deepStrictEqual(verdicts(attempts).tags, ["another-server", "another-server", "GiveUp"])
+  })
+
+  it("moves on from a storage that failed, twice, and without end while it is known to be out", () => {
+    const share: Reason = { _tag: "StorageFailed", ...raised }
+    const attempts = [one, two, three].map((server) => attempt(share, { server }))
+    assert.deepStrictEqual(verdicts(attempts).tags, ["another-server", "another-server", "GiveUp"])
+    const known = attempts.map((one) => ({ ...one, storageOut: true }))
+    assert.deepStrictEqual(verdicts(known).tags, ["another-server", "another-server", "another-server"])
   })
 
   it("never runs a paid job again that may have run", () => {

@@ -54,6 +54,24 @@ describe("discovery", () => {
       assert.deepStrictEqual(yield* names, ["gpu-3 ready"])
     }).pipe(Effect.scoped, none))
 
+  it.effect("takes over leases; a machine that the pool has let go is not added again by the same one", () =>
+    Effect.gen(function*() {
+      const { find, names, pool } = yield* followed
+      const rented = (minutes: number) =>
+        Effect.map(ready(1), (spec) => ({ ...spec, availableUntil: minutes * 60_000 }))
+      yield* find(yield* rented(20))
+      yield* find(yield* rented(30))
+      assert.strictEqual((yield* pool.servers.get)[0]?.availableUntil, 30 * 60_000)
+      yield* (yield* ComfyTest.serverOf("gpu-1")).kill
+      yield* TestClock.adjust("40 minutes")
+      assert.deepStrictEqual(yield* names, [])
+      yield* find(yield* rented(30), 2)
+      assert.deepStrictEqual(yield* names, ["gpu-2 ready"])
+      yield* (yield* ComfyTest.serverOf("gpu-1")).restart
+      yield* find(yield* rented(300), 2)
+      assert.deepStrictEqual(yield* names, ["gpu-1 ready", "gpu-2 ready"])
+    }).pipe(Effect.scoped, none))
+
   it.effect("does not wait for ever for a run on a server that is gone", () =>
     Effect.gen(function*() {
       const { find, names, pool } = yield* followed

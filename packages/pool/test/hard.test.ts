@@ -3,26 +3,15 @@ import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import { Pool } from "@effect-comfyui/pool/Pool"
 import { ComfyTest, Fault, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { all, layerFleet, told } from "./support/fleet.ts"
+import { withSteps } from "./support/wall.ts"
 
 const lastOf = (events: ReadonlyArray<JobEvent>) => told(events).at(-1)
-
-/** The clock of the test with a wall that can be moved; its timers and its monotonic side stay. */
-const withSteps = <A, E, R>(program: (step: (ms: number) => void) => Effect.Effect<A, E, R>) =>
-  Effect.clockWith((clock) => {
-    let offset = 0
-    const stepped: Clock.Clock = Object.create(clock, {
-      currentTimeMillisUnsafe: { value: () => clock.currentTimeMillisUnsafe() + offset },
-      currentTimeMillis: { value: Effect.sync(() => clock.currentTimeMillisUnsafe() + offset) }
-    })
-    return Effect.provideService(program((ms) => void (offset += ms)), Clock.Clock, stepped)
-  })
 
 describe("a pool survives", () => {
   it.effect("subscribers that throw, and those that never read (M07)", () =>

@@ -54,7 +54,7 @@ export type Wrong = keyof typeof wrongs
 const limits: ReadonlySet<string> = new Set(["NodeTimeout", "StartTimeout", "WorkerStuck"])
 const givenUp: ReadonlySet<string> = new Set(["Unreachable", "SubmitAmbiguous"])
 /** Their run is over on its server, and did not succeed. */
-const failures: ReadonlySet<string> = new Set(["NodeFailed", "OutOfMemory", "GpuPoisoned", "DiskFull"])
+const failures: ReadonlySet<string> = new Set(["NodeFailed", "OutOfMemory", "GpuPoisoned", "DiskFull", "StorageFailed"])
 
 const count = (counts: Map<string, number>, name: string): void => {
   counts.set(name, (counts.get(name) ?? 0) + 1)
