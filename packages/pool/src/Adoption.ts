@@ -42,6 +42,8 @@ export interface Adoption {
   readonly adopt: (id: JobId) => Effect.Effect<Job.Entry | undefined, PoolError>
   /** Somebody else holds the job: its ending is looked for. */
   readonly follow: (entry: Job.Entry) => void
+  /** The queue has answered a submission: until then nothing is done with what it announces of that job. */
+  readonly answered: (id: JobId) => Effect.Effect<void>
 }
 
 type Ready = Extract<HeadChange, { readonly _tag: "Ready" }>
@@ -107,9 +109,20 @@ export const make = Effect.fnUntraced(function*(
 
   const isKnown = ({ head }: Ready): boolean => jobs.open.has(head.id)
 
-  const take = Effect.fnUntraced(function*(changes: ReadonlyArray<HeadChange>) {
-    const all = changes.filter((change) => change._tag === "Ready")
-    const strangers = all.filter((change) => !isKnown(change))
+  /** Announced before the queue has answered their submission: nobody knows yet whether it is a new job or an old one. */
+  const unanswered = new Map<JobId, Ready>()
+
+  const isAnswered = (change: HeadChange): boolean => {
+    if (change._tag === "Gone") return !unanswered.delete(change.id)
+    const { id } = change.head
+    if (jobs.open.get(id)?.isQueued !== false) return true
+    unanswered.set(id, change)
+    return false
+  }
+
+  const take = Effect.fnUntraced(function*(all: ReadonlyArray<HeadChange>) {
+    const changes = all.filter(isAnswered)
+    const strangers = changes.filter((change) => change._tag === "Ready").filter((change) => !isKnown(change))
     if (strangers.length > 0) yield* introduce(strangers.map(({ head }) => head))
     const here: Array<HeadChange> = []
     for (const change of changes) {
@@ -174,6 +187,14 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     follow,
+    answered: (id) =>
+      Effect.suspend(() => {
+        const change = unanswered.get(id)
+        if (change === undefined) return Effect.void
+        unanswered.delete(id)
+        // Where the queue fails now, it announces the job again when it is heard again.
+        return Effect.ignore(take([change]))
+      }),
     adopt: Effect.fnUntraced(function*(id) {
       const record = yield* queue.get(id)
       return Option.isNone(record) ? undefined : yield* restored(record.value)

@@ -295,21 +295,24 @@ export const make = Effect.fnUntraced(function*<R = never>(
     if (known === undefined) Jobs.add(jobs, entry)
     const { samples, warmMs } = Estimates.estimate(fleet.estimates, anywhere, entry.kind.affinity)
     const cost = samples > 0 ? warmMs : limits.estimateMs ?? warmMs
-    const offered = yield* Effect.onError(queue.offer(offer(cost)), () =>
-      Effect.sync(() => {
-        if (known === undefined) Jobs.drop(jobs, entry)
-      }))
+    const forget = Effect.suspend(() => {
+      if (known === undefined) Jobs.drop(jobs, entry)
+      return adoption.answered(entry.id)
+    })
+    const offered = yield* Effect.onError(queue.offer(offer(cost)), () => forget)
     if (offered === "queued") {
       yield* joined(entry)
+      yield* adoption.answered(entry.id)
       return toJob(entry, metadata)
     }
-    if (known !== undefined) return toJob(known, metadata)
-    Jobs.drop(jobs, entry)
+    if (known === undefined) yield* forget
     return toJob(yield* find(entry.id), metadata)
   })
 
-  /** A job that this pool has, or the queue. */
+  /** A job that this pool has, or the queue. One that is being submitted is one or the other in a moment. */
   const find = Effect.fnUntraced(function*(id: JobId) {
+    const isUnanswered = () => jobs.open.get(id)?.isQueued === false
+    while (isUnanswered()) yield* Effect.sleep("1 millis")
     const entry = Jobs.get(jobs, id) ?? (yield* adoption.adopt(id))
     if (entry !== undefined) return entry
     return yield* poolError({ _tag: "InvalidOptions", option: "id", problem: `no job is known as ${id}` })

@@ -180,6 +180,29 @@ describe("a pool that takes over", () => {
       yield* second.close
     }).pipe(Effect.provide(Process.layerWorld(1, 1))))
 
+  it.effect("gives whoever submits a job again that job, though its run was left and is taken over meanwhile", () =>
+    Effect.gen(function*() {
+      const ids = Array.from({ length: 20 }, (_, i) => JobId.make(`order-${i}`))
+      const order = (pool: Pool.Shape) =>
+        ComfyTest.advanceWhile(
+          Effect.forEach(
+            ids,
+            (id, i) => pool.submit(Workflows.slow({ seconds: 10 + i }), { id }),
+            { concurrency: "unbounded" }
+          ),
+          { step: "10 millis" }
+        )
+      const first = yield* Process.start(4)
+      yield* order(first.pool)
+      yield* TestClock.adjust("15 seconds")
+      yield* first.close
+      const second = yield* Process.start(4, { answersAfterMs: 50 })
+      const jobs = [...yield* order(second.pool), ...yield* order(second.pool)]
+      for (const job of jobs) assert.strictEqual((yield* endingOf(job))._tag, "JobSucceeded")
+      assert.strictEqual(yield* starts(4), 20)
+      yield* second.close
+    }).pipe(Effect.provide(Process.layerWorld(4, 1))))
+
   it.effect("knows the same submission for the same job", () =>
     Effect.gen(function*() {
       const first = yield* Process.start(1)

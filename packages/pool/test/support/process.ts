@@ -29,6 +29,8 @@ interface Life {
   readonly gate: Latch.Latch
   /** The store of the queue takes nothing more. */
   full: boolean
+  /** Of an offer, while its job is announced already. */
+  readonly answersAfterMs: number
   readonly sockets: Set<Socket.WebSocketLike>
 }
 
@@ -64,7 +66,11 @@ const unlessFull = <A>(life: Life, write: Effect.Effect<A, PoolError>): Effect.E
 
 const mortalQueue = (life: Life, queue: JobQueue["Service"]): JobQueue["Service"] => ({
   durable: true,
-  offer: (offer) => unlessFull(life, queue.offer(offer)),
+  offer: (offer) =>
+    unlessFull(
+      life,
+      Effect.tap(queue.offer(offer), () => life.answersAfterMs > 0 ? Effect.sleep(life.answersAfterMs) : Effect.void)
+    ),
   heads: Stream.filter(queue.heads, () => !life.dead),
   claim: (id, ttl, run) => unlessFull(life, queue.claim(id, ttl, run)),
   extend: (id, token, ttl) => unlessFull(life, queue.extend(id, token, ttl)),
@@ -111,10 +117,19 @@ export interface Process {
 /** Starts one on the queue and the servers of the context; it dies by itself after so many requests (in halves). */
 export const start = Effect.fnUntraced(function*(
   n: number,
-  { requests = Number.POSITIVE_INFINITY, ...options }: Omit<Pool.Options, "servers"> & { readonly requests?: number } =
-    {}
+  { answersAfterMs = 0, requests = Number.POSITIVE_INFINITY, ...options }: Omit<Pool.Options, "servers"> & {
+    readonly requests?: number
+    readonly answersAfterMs?: number
+  } = {}
 ) {
-  const life: Life = { dead: false, left: requests, gate: Latch.makeUnsafe(true), full: false, sockets: new Set() }
+  const life: Life = {
+    dead: false,
+    left: requests,
+    gate: Latch.makeUnsafe(true),
+    full: false,
+    answersAfterMs,
+    sockets: new Set()
+  }
   const context = yield* Effect.context<HttpClient.HttpClient | Socket.WebSocketConstructor | JobQueue>()
   const http = HttpClient.transform(Context.get(context, HttpClient.HttpClient), (sent) => unlessDead(life, sent))
   const mortal = context.pipe(
