@@ -32,7 +32,7 @@ export interface Options {
   readonly servers?: number
   /** Jobs that wait or run at once. Default 200. */
   readonly inFlight?: number
-  /** Between two kills or stops, milliseconds at most. Default 12,000. */
+  /** Between two kills or stops, milliseconds at most. Default 6,000. */
   readonly everyMs?: number
 }
 
@@ -164,9 +164,13 @@ const play = Effect.fnUntraced(function*(
     if (victim?.isReady !== true) return
     if ((yield* Random.next) < 0.2) {
       stops++
+      victim.isReady = false
       victim.child.kill("SIGSTOP")
-      yield* Effect.sleep(yield* Random.nextIntBetween(5_000, 40_000))
-      victim.child.kill("SIGCONT")
+      const goesOn = Effect.sync(() => {
+        victim.child.kill("SIGCONT")
+        victim.isReady = true
+      })
+      yield* Effect.forkScoped(Effect.delay(goesOn, yield* Random.nextIntBetween(5_000, 40_000)))
       return
     }
     kills++
@@ -176,7 +180,7 @@ const play = Effect.fnUntraced(function*(
 
   const striker = yield* Effect.forkScoped(Effect.gen(function*() {
     for (;;) {
-      yield* Effect.sleep(yield* Random.nextIntBetween(1_000, options.everyMs ?? 12_000))
+      yield* Effect.sleep(yield* Random.nextIntBetween(1_000, options.everyMs ?? 6_000))
       yield* strike
     }
   }))

@@ -1,5 +1,6 @@
 /** Compares what was told of the night's jobs with the ledgers of the servers. Pure: observations in, figures out. */
 import type { FakeComfy } from "@effect-comfyui/testing"
+import type { Leases } from "./Leases.ts"
 import { isWithin, type Stroke } from "./Trouble.ts"
 import type { SeenAttempt, SeenJob } from "./Watch.ts"
 
@@ -11,6 +12,7 @@ export interface Observed {
   readonly ledgers: ReadonlyArray<FakeComfy.Ledger>
   /** Prompts of somebody else, with whether they interrupted them themselves. */
   readonly foreign: ReadonlyMap<string, { readonly interrupted: boolean }>
+  readonly leases: Leases
   /** What befell the servers, for whoever reads of a wrong. */
   readonly strokes: ReadonlyArray<Stroke>
   /** Until then jobs came. */
@@ -28,6 +30,11 @@ export interface Figures {
   /** Attempts given up as `Unreachable` or `SubmitAmbiguous` whose prompt ran to its end: permitted, and to be few. */
   readonly ranOn: number
   readonly foreign: number
+  /** Leases that ended while jobs came. */
+  readonly leases: number
+  /** Runs that were open when a lease ended: permitted to the slowest tenth of those that came close, and to be few. */
+  readonly cut: number
+  readonly paid: number
   /** Share of the time of all servers in which they ran something, while jobs came. */
   readonly busy: number
   /** Share of placements on a server that was warm for the job. */
@@ -47,7 +54,8 @@ export const wrongs = {
   healthy: "healthy runs ended by our limits",
   doubled: "doubled, undeclared",
   untrue: "endings that contradict the ledger",
-  interrupted: "prompts of others that we ended"
+  interrupted: "prompts of others that we ended",
+  paidTwice: "paid jobs that ran more than once"
 } as const
 export type Wrong = keyof typeof wrongs
 
@@ -80,7 +88,7 @@ const total = (values: ReadonlyArray<number>): number => values.reduce((sum, val
 export const quantile = (values: ReadonlyArray<number>, q: number): number =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? 0
 
-export const judge = ({ arrivalsMs, foreign, jobs, ledgers, strokes }: Observed): Figures => {
+export const judge = ({ arrivalsMs, foreign, jobs, leases, ledgers, strokes }: Observed): Figures => {
   const records = Map.groupBy(ledgers.flatMap(({ prompts }) => prompts), ({ promptId }) => promptId)
   const found: Record<Wrong, Array<string>> = {
     lost: [],
@@ -88,7 +96,8 @@ export const judge = ({ arrivalsMs, foreign, jobs, ledgers, strokes }: Observed)
     healthy: [],
     doubled: [],
     untrue: [],
-    interrupted: []
+    interrupted: [],
+    paidTwice: []
   }
   const endings = new Map<string, number>()
   const attempts = new Map<string, number>()
@@ -140,6 +149,7 @@ export const judge = ({ arrivalsMs, foreign, jobs, ledgers, strokes }: Observed)
     const started = seen.attempts.flatMap(recordsOf).filter(({ startedAt }) => startedAt !== undefined).length
     executions += started
     declared += ending?.executions.atMost ?? 0
+    if (seen.isPaid && started > 1) found.paidTwice.push(`${where}: began ${started} times`)
     if (ending !== undefined && started > ending.executions.atMost) {
       found.doubled.push(
         `${where}: began ${started} times, said at most ${ending.executions.atMost}: ` +
@@ -172,6 +182,9 @@ export const judge = ({ arrivalsMs, foreign, jobs, ledgers, strokes }: Observed)
     declared,
     ranOn,
     foreign: foreign.size,
+    leases: leases.ended,
+    cut: leases.cut.filter((promptId) => !foreign.has(promptId)).length,
+    paid: jobs.filter(({ isPaid }) => isPaid).length,
     busy: busyMs / (ledgers.length * arrivalsMs),
     warm: placed.length === 0 ? 0 : placed.filter(({ warm }) => warm).length / placed.length,
     waits: { pictures: waitsOf(false), videos: waitsOf(true) },

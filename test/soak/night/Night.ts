@@ -21,6 +21,7 @@ import nodeProcess from "node:process"
 import { cardOf, idOf, serverOptions, urlOf } from "./Cards.ts"
 import * as Foreign from "./Foreign.ts"
 import { type Figures, judge } from "./Judge.ts"
+import * as Leases from "./Leases.ts"
 import * as Requests from "./Requests.ts"
 import { type Stroke, type Trouble, troubles } from "./Trouble.ts"
 import { follow, type SeenJob } from "./Watch.ts"
@@ -63,10 +64,10 @@ const drainMs = 6 * 3_600_000
 
 type Network = HttpClient | WebSocketConstructor
 
-const specOf = (n: number): ServerSpec<Network> => {
+const specOf = (n: number, leaseMs: number): ServerSpec<Network> => {
   const { name, vramBytes } = cardOf(n)
   const make = Effect.map(ComfyClient.make({ id: idOf(n), url: urlOf(n) }), ComfyClient.backend)
-  return { id: idOf(n), make, tags: [name], vramBytes }
+  return { id: idOf(n), make, tags: [name], vramBytes, ...Leases.isRented(n) ? { availableUntil: leaseMs } : {} }
 }
 
 /** Everything that happens is written down here. */
@@ -103,6 +104,7 @@ const job = Effect.fnUntraced(function*(book: Book, index: number) {
   const seen: SeenJob = {
     name: kind.name,
     isVideo: kind.isVideo,
+    isPaid: kind.options.paid === true,
     tenant: who.tenant ?? "",
     job: submitted,
     queuedAt: 0,
@@ -133,7 +135,12 @@ const trouble = Effect.fnUntraced(function*(book: Book, all: ReadonlyArray<Troub
   book.struck.delete(n)
 })
 
-const play = Effect.fnUntraced(function*(options: Options, requests: Requests.Requests, http: HttpClient) {
+const play = Effect.fnUntraced(function*(
+  options: Options,
+  leasesMs: ReadonlyArray<number>,
+  requests: Requests.Requests,
+  http: HttpClient
+) {
   const { faults = 0.01, hours, load = 1, servers } = options
   const pool = yield* Pool.Pool
   const { all, get } = yield* FakeServers.FakeServers
@@ -162,6 +169,12 @@ const play = Effect.fnUntraced(function*(options: Options, requests: Requests.Re
     (one, index) => Effect.forkScoped(Random.withSeed(one, `${options.seed}, ${index}`)),
     { discard: true }
   )
+  const leases = Leases.make()
+  for (const [index, leaseMs] of leasesMs.entries()) {
+    if (!Leases.isRented(index + 1)) continue
+    const ends = Leases.run(leases, index + 1, leaseMs - (yield* nowMs), arrivalsMs)
+    yield* Effect.forkScoped(Random.withSeed(ends, `${options.seed}, lease ${index}`))
+  }
   yield* TestClock.adjust(arrivalsMs)
   yield* Effect.ignore(
     ComfyTest.advanceUntil(
@@ -171,7 +184,14 @@ const play = Effect.fnUntraced(function*(options: Options, requests: Requests.Re
   )
   const virtualSeconds = (yield* nowMs) / 1_000
   const ledgers = yield* Effect.forEach(all, ({ origin }) => get(origin).ledger)
-  const figures = judge({ jobs: book.jobs, ledgers, foreign: book.foreign.prompts, strokes: book.strokes, arrivalsMs })
+  const figures = judge({
+    jobs: book.jobs,
+    ledgers,
+    foreign: book.foreign.prompts,
+    leases,
+    strokes: book.strokes,
+    arrivalsMs
+  })
   const cpu = nodeProcess.cpuUsage(cpuBefore)
   const report: Report = {
     options,
@@ -194,10 +214,15 @@ export const run = (options: Options): Effect.Effect<Report> => {
     Object.fromEntries(numbers.map((n) => [urlOf(n), serverOptions(n, options.seed)]))
   )
   const requests: Requests.Requests = new Map()
-  const pool = Layer.effect(Pool.Pool, Pool.make({ servers: numbers.map(specOf) })).pipe(
-    Layer.provide([JobQueueMemory.layerMemory, RouterPolicies.layerCostAware, Requests.layer(requests)])
-  )
-  return Effect.flatMap(HttpClient, (http) => Effect.provide(play(options, requests, http), pool)).pipe(
+  return Effect.gen(function*() {
+    const http = yield* HttpClient
+    const leasesMs = yield* Random.withSeed(Effect.forEach(numbers, () => Leases.length), `${options.seed}, leases`)
+    const servers = numbers.map((n, index) => specOf(n, leasesMs[index] ?? 0))
+    const pool = Layer.effect(Pool.Pool, Pool.make({ servers })).pipe(
+      Layer.provide([JobQueueMemory.layerMemory, RouterPolicies.layerCostAware, Requests.layer(requests)])
+    )
+    return yield* Effect.provide(play(options, leasesMs, requests, http), pool)
+  }).pipe(
     Effect.scoped,
     Effect.provide(fakes.pipe(Layer.provideMerge(TestClock.layer()))),
     Random.withSeed(options.seed),

@@ -25,7 +25,15 @@ const wait = (name: string, values: ReadonlyArray<number>): string =>
 const maxTexts = 20
 
 const wrongRows = (found: Figures["wrongs"]): ReadonlyArray<string> => {
-  const names: ReadonlyArray<Wrong> = ["lost", "falselyLost", "healthy", "doubled", "untrue", "interrupted"]
+  const names: ReadonlyArray<Wrong> = [
+    "lost",
+    "falselyLost",
+    "healthy",
+    "doubled",
+    "untrue",
+    "interrupted",
+    "paidTwice"
+  ]
   return names.map((name) => row(wrongs[name], found[name].length))
 }
 
@@ -44,6 +52,9 @@ export const lines = (report: Report): ReadonlyArray<string> => {
     row("executions that jobs declared, at most", figures.declared),
     row("given up, though the server ran it to its end", figures.ranOn),
     row("prompts of others", figures.foreign),
+    row("leases that ended", figures.leases),
+    row("runs cut by the end of a lease", figures.cut),
+    row("paid jobs", figures.paid),
     row("fleet busy while jobs came", percent(figures.busy)),
     row("placed where it was warm", percent(figures.warm)),
     wait("pictures", figures.waits.pictures),

@@ -28,6 +28,7 @@ export interface SeenAttempt {
 export interface SeenJob {
   readonly name: string
   readonly isVideo: boolean
+  readonly isPaid: boolean
   readonly tenant: string
   readonly job: PoolJob
   queuedAt: number

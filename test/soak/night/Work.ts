@@ -105,6 +105,7 @@ export const pictures: ReadonlyArray<Kind> = [
   kind("picture, sdxl", 5, picture("sdxl.safetensors")),
   kind("picture, sd15", 3, picture("sd15.safetensors")),
   kind("picture, sdxl and lora", 2, patched("sdxl.safetensors")),
+  kind("picture, sdxl, paid", 1, picture("sdxl.safetensors"), { paid: true }),
   kind("picture, pony", 1, picture("pony.safetensors")),
   kind("picture, flux", 2, picture("flux-fp8.safetensors"), { requires: { vramBytes: 20e9 } })
 ]

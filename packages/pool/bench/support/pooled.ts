@@ -3,6 +3,8 @@
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as PlatformNode from "@effect-comfyui/client/PlatformNode"
 import { BackendId } from "@effect-comfyui/execution/Ids"
+import type { PoolError } from "@effect-comfyui/execution/PoolError"
+import type { JobQueue } from "@effect-comfyui/pool/JobQueue"
 import { layerMemory } from "@effect-comfyui/pool/JobQueueMemory"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import { layerCostAware } from "@effect-comfyui/pool/RouterPolicies"
@@ -20,10 +22,11 @@ export interface Pooled {
 /** A pool whose servers are all connected and have said what they can run. */
 export const connect = async (
   urls: ReadonlyArray<string>,
-  client: Partial<ComfyClient.Options> = {}
+  client: Partial<ComfyClient.Options> = {},
+  queue: Layer.Layer<JobQueue, PoolError> = layerMemory
 ): Promise<Pooled> => {
   const scope = Scope.makeUnsafe()
-  const services = Layer.mergeAll(PlatformNode.layer(), layerMemory, layerCostAware)
+  const services = Layer.mergeAll(PlatformNode.layer(), queue, layerCostAware)
   const servers = urls.map((url, i) => {
     const id = `gpu-${i}`
     return { id: BackendId.make(id), make: Effect.map(ComfyClient.make({ ...client, id, url }), ComfyClient.backend) }
