@@ -1,9 +1,9 @@
 // A fleet in a terminal: a table that is drawn anew where there is a terminal, a line per event where there is none.
 import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { View } from "@effect-comfyui/pool/Job"
-import type { Snapshot } from "@effect-comfyui/pool/Pool"
 import type { PoolEvent } from "@effect-comfyui/pool/PoolEvent"
 import type { Evidence } from "@effect-comfyui/pool/Residency"
+import type { Snapshot } from "@effect-comfyui/pool/Snapshot"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Board from "./board.ts"
 

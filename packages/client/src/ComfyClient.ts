@@ -257,7 +257,7 @@ export const make = Effect.fnUntraced(function*(
       },
       down: (error, time) => {
         Runs.broadcast(runs, { _tag: "LinkLost" }, time)
-        tell(() => [{ _tag: "Disconnected", reason: error.message }])
+        tell(() => [{ _tag: "Disconnected", kind: error.reason._tag, reason: error.message }])
       }
     }
   })

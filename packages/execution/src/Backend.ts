@@ -49,10 +49,13 @@ export type RunStatus =
  */
 export type CancelOutcome = "removed" | "interrupted" | "already-finished" | "unknown-run" | "unsafe" | "no-effect"
 
-/** What a backend reports beside its runs. `epoch` counts the server processes seen at this address, from 0. */
+/**
+ * What a backend reports beside its runs. `epoch` counts the server processes seen at this address, from 0. `kind`: why the
+ * connection went, in one word of a small open set (`SocketClosed`, `PongsMissed`, `Deaf`); `reason`: in words for people.
+ */
 export type BackendEvent =
   | { readonly _tag: "Connected"; readonly epoch: number }
-  | { readonly _tag: "Disconnected"; readonly reason: string }
+  | { readonly _tag: "Disconnected"; readonly kind: string; readonly reason: string }
   | { readonly _tag: "Restarted"; readonly epoch: number }
   | { readonly _tag: "Load"; readonly running: number; readonly waiting: number; readonly foreign: number }
   | { readonly _tag: "CapabilitiesChanged" }

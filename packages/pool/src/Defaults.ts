@@ -278,6 +278,15 @@ export const deaths = {
   suspects: 10_000
 } as const
 
+/** What is remembered of the decisions about one job. */
+export const explain = {
+  /** Steps kept: the first few, and the last … */
+  steps: 64,
+  first: 16,
+  /** … and servers named with what spoke against them. */
+  servers: 100
+} as const
+
 /** What is learnt of the memory that workflows need. */
 export const memoryNeeds = {
   age: hours(24),

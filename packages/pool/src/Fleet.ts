@@ -4,6 +4,7 @@
  */
 import type { BackendId, RunId } from "@effect-comfyui/execution/Ids"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import * as Duration from "effect/Duration"
 import * as Breakers from "./Breakers.ts"
 import * as Deaths from "./Deaths.ts"
 import * as Defaults from "./Defaults.ts"
@@ -49,6 +50,12 @@ export const isIdle = ({ sharing }: Fleet, member: Member.Member, now: number): 
   const status = Member.status(member, misses)
   return status === "ready" || (status === "foreign" && sharing === "greedy")
 }
+
+const goneMs = Duration.toMillis(Defaults.machines.gone)
+
+/** All members, for people and dashboards. */
+export const views = ({ members }: Fleet, now: number): ReadonlyArray<Member.View> =>
+  [...members.values()].map((member) => Member.view(member, misses, goneMs, now))
 
 /** It is a member that will be given jobs again, now or later. */
 export const isUp = (member: Member.Member): boolean =>

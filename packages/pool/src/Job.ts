@@ -1,9 +1,16 @@
 /** One job of a pool: what was asked for, what happened so far, and for everybody who listens the events of it. */
 import type * as EventBuffer from "@effect-comfyui/execution/EventBuffer"
 import * as EventLog from "@effect-comfyui/execution/EventLog"
+import { ExecutionError } from "@effect-comfyui/execution/ExecutionError"
 import { type Executions, isTransient } from "@effect-comfyui/execution/ExecutionEvent"
 import type { BackendId, JobId, RunId } from "@effect-comfyui/execution/Ids"
-import { isJobEnding, type JobEnding, type JobEvent } from "@effect-comfyui/execution/JobEvent"
+import {
+  isJobEnding,
+  type JobEnding,
+  type JobError,
+  type JobEvent,
+  type JobSucceeded
+} from "@effect-comfyui/execution/JobEvent"
 import type * as Json from "@effect-comfyui/workflow/Json"
 import type { ContentKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Context from "effect/Context"
@@ -16,6 +23,7 @@ import type * as Tracer from "effect/Tracer"
 import * as Failover from "./Failover.ts"
 import type { Checked } from "./JobOptions.ts"
 import type { Kind } from "./Jobs.ts"
+import type * as Trail from "./Trail.ts"
 
 /** Events of a job as a buffer holds them: progress and previews of its attempts are conflated. */
 export const ofJob: EventBuffer.Kind<JobEvent> = {
@@ -77,6 +85,8 @@ export interface Entry {
   cancelAsked: boolean
   /** Where it was sent ahead of its turn and taken back: not sent ahead to there again. */
   recalledFrom: BackendId | undefined
+  /** What was decided about it; made with the first step. */
+  trail: Trail.Trail | undefined
   /** From its submission to its ending; made with the first attempt. */
   span: Tracer.Span | undefined
   /** The queue has it, and everybody was told: before, it is not placed. */
@@ -117,6 +127,7 @@ export const make = ({ content, deadlineAt, id, kind, options, submittedAt }: Gi
   sequence: -1,
   cancelAsked: false,
   recalledFrom: undefined,
+  trail: undefined,
   span: undefined,
   isQueued: false,
   wasPlaced: false,
@@ -288,3 +299,15 @@ export const awaitEnding = (entry: Entry): Effect.Effect<JobEnding> =>
       ? Deferred.await(entry.ended ??= Deferred.makeUnsafe())
       : Effect.succeed(entry.ending)
   )
+
+const errorOf = (ending: Exclude<JobEnding, JobSucceeded>): JobError =>
+  ending._tag === "JobCancelled"
+    ? new ExecutionError({ reason: { _tag: "Cancelled", by: ending.by }, runId: null, backend: null })
+    : ending.error
+
+const resultOf = (ending: JobEnding): Effect.Effect<JobSucceeded, JobError> =>
+  ending._tag === "JobSucceeded" ? Effect.succeed(ending) : Effect.fail(errorOf(ending))
+
+/** Its success; whatever else it ends in is the failure. */
+export const result = (entry: Entry): Effect.Effect<JobSucceeded, JobError> =>
+  Effect.flatMap(awaitEnding(entry), resultOf)

@@ -246,7 +246,7 @@ export const reported = (
       member.connected = false
       // Until it answers a probe it may as well be gone.
       member.heard = false
-      return [[{ _tag: "ServerDisconnected", reason: event.reason }], false]
+      return [[{ _tag: "ServerDisconnected", kind: event.kind, reason: event.reason }], false]
     case "Restarted":
       member.epoch = event.epoch
       member.missing.clear()

@@ -67,8 +67,6 @@ export interface Options extends Omit<Servers.Watcher, "reading">, Servers.Optio
   readonly freeAfter?: Duration.Input | undefined
 }
 
-const goneMs = Duration.toMillis(Defaults.machines.gone)
-
 /** The narrowest of the lanes that the server stands in; infinity outside of all. */
 const underOf = (lanes: ReadonlyArray<Lane>, id: BackendId, tags: ReadonlyArray<string>): number =>
   Math.min(
@@ -183,9 +181,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       return true
     })
 
-  const get = Effect.sync(() =>
-    [...fleet.members.values()].map((member) => Member.view(member, Defaults.health.misses, goneMs, now()))
-  )
+  const get = Effect.sync(() => Fleet.views(fleet, now()))
 
   return {
     add,

@@ -143,15 +143,17 @@ const whyNotAgain = (
   return exclude.includes(id) && hasOther(fleet, need, exclude, now) ? "failed there before" : undefined
 }
 
-/** Why this server is not for this job now, busy or idle; undefined: it may run there. */
+/** Why a server is not for this job now, busy or idle, asked of many of them; undefined: it may run there. */
 export const whyNot = (
   fleet: State,
   entry: Job.Entry,
-  member: Member.Member,
   now: number
-): string | undefined =>
-  whyNotKind(fleet, entry.kind.need, entry.kind.affinity, member, now) ??
-    whyNotAgain(fleet, entry, member, doubtedContents(fleet), now)
+): (member: Member.Member) => string | undefined => {
+  const doubted = doubtedContents(fleet)
+  return (member) =>
+    whyNotKind(fleet, entry.kind.need, entry.kind.affinity, member, now) ??
+      whyNotAgain(fleet, entry, member, doubted, now)
+}
 
 /** Whether another server than this one has a larger card, or one of which nobody knows the size. */
 export const hasLarger = (fleet: State, need: Need.Need, than: Member.Member, now: number): boolean => {
@@ -197,8 +199,9 @@ export const stranded = (
   now: number
 ): Reasons | undefined => {
   const reasons: Array<{ server: string; why: string }> = []
+  const ask = whyNot(fleet, entry, now)
   for (const member of fleet.members.values()) {
-    const why = whyNot(fleet, entry, member, now)
+    const why = ask(member)
     if (why === undefined) return undefined
     reasons.push({ server: member.facts.id, why })
   }

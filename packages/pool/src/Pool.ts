@@ -3,9 +3,8 @@
  * that decides is a value or a layer: the queue, the router, the breakers, what follows a failure.
  */
 import type * as EventBuffer from "@effect-comfyui/execution/EventBuffer"
-import { ExecutionError } from "@effect-comfyui/execution/ExecutionError"
 import { BackendId, type JobId, makeUuid } from "@effect-comfyui/execution/Ids"
-import type { JobEnding, JobError, JobEvent, JobSucceeded } from "@effect-comfyui/execution/JobEvent"
+import type { JobError, JobEvent, JobSucceeded } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
@@ -23,11 +22,12 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
 import * as Adoption from "./Adoption.ts"
-import * as Breakers from "./Breakers.ts"
+import type * as Breakers from "./Breakers.ts"
 import * as Control from "./Control.ts"
 import type * as Demand from "./Demand.ts"
 import * as DemandReading from "./DemandReading.ts"
 import * as Discovery from "./Discovery.ts"
+import * as Explanation from "./Explanation.ts"
 import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
 import { latest } from "./internal/latest.ts"
@@ -37,18 +37,20 @@ import { JobQueue } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import type * as Member from "./Member.ts"
 import * as Membership from "./Membership.ts"
-import type { PoolEvent } from "./PoolEvent.ts"
+import type { PoolEvent, ServerEvent } from "./PoolEvent.ts"
 import * as PoolLog from "./PoolLog.ts"
+import * as PoolMetrics from "./PoolMetrics.ts"
 import type { Options } from "./PoolOptions.ts"
 import * as Prefetch from "./Prefetch.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Recovery from "./Recovery.ts"
-import * as Residency from "./Residency.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 import { Router } from "./Router.ts"
 import * as Scheduler from "./Scheduler.ts"
 import * as Servers from "./Servers.ts"
+import * as Snapshot from "./Snapshot.ts"
 import * as Submission from "./Submission.ts"
+import * as Trail from "./Trail.ts"
 import * as Waiting from "./Waiting.ts"
 
 export type { Options } from "./PoolOptions.ts"
@@ -67,16 +69,8 @@ export interface PoolJob<Metadata extends Json.Json = Json.Json> {
   readonly status: Effect.Effect<Job.Status>
   /** Where it ran, and why there: an entry per attempt. */
   readonly why: Effect.Effect<ReadonlyArray<Readonly<Job.AttemptRecord>>>
-}
-
-/** The pool at a glance. */
-export interface Snapshot {
-  readonly servers: ReadonlyArray<Member.View>
-  readonly queued: number
-  readonly running: number
-  readonly tenants: ReturnType<typeof ReadySet.snapshot>["tenants"]
-  readonly blocked: ReturnType<typeof Breakers.snapshot>
-  readonly resident: ReturnType<typeof Residency.snapshot>
+  /** Every decision about it with its evidence, and while it waits why it is not placed now. */
+  readonly explain: Effect.Effect<Explanation.Explanation>
 }
 
 /** Many servers as one. */
@@ -98,13 +92,15 @@ export interface Shape {
   /** Those that ended lately, in that order, then the open ones in order of arrival. */
   readonly list: Effect.Effect<ReadonlyArray<Job.View>>
   readonly cancel: (id: JobId) => Effect.Effect<void, PoolError>
+  /** As `PoolJob.explain`, for a job that `get` finds; kept as long as the job is remembered. */
+  readonly explain: (id: JobId) => Effect.Effect<Explanation.Explanation, PoolError>
   /** Forgets a job that has ended, before its time; false: there is none of this id that has. */
   readonly forget: (id: JobId) => Effect.Effect<boolean, PoolError>
   /** Everything that happens from now on; a slow listener loses the oldest. */
   readonly events: Stream.Stream<PoolEvent>
-  readonly snapshot: Effect.Effect<Snapshot>
+  readonly snapshot: Effect.Effect<Snapshot.Snapshot>
   /** The same now, and whenever something has happened; the latest wins. */
-  readonly state: { readonly get: Effect.Effect<Snapshot>; readonly changes: Stream.Stream<Snapshot> }
+  readonly state: { readonly get: Effect.Effect<Snapshot.Snapshot>; readonly changes: Stream.Stream<Snapshot.Snapshot> }
   readonly servers: Membership.Shape
   /** What autoscalers go by: at once, and each five seconds in which it has changed, while somebody listens. */
   readonly demand: Stream.Stream<Demand.Demand>
@@ -122,14 +118,6 @@ const anywhere = BackendId.make("*")
 
 const eventsKept = 1_024
 
-const errorOf = (ending: Exclude<JobEnding, JobSucceeded>): JobError =>
-  ending._tag === "JobCancelled"
-    ? new ExecutionError({ reason: { _tag: "Cancelled", by: ending.by }, runId: null, backend: null })
-    : ending.error
-
-const resultOf = (ending: JobEnding): Effect.Effect<JobSucceeded, JobError> =>
-  ending._tag === "JobSucceeded" ? Effect.succeed(ending) : Effect.fail(errorOf(ending))
-
 /** A pool that lives as long as its scope; closing it settles every job that is open. */
 export const make = Effect.fnUntraced(function*<R = never>(
   options: Options<R> = {}
@@ -145,7 +133,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const ready = ReadySet.init()
   const sinks = sinksOf(options.collect, options.sinks)
   let closed = false
+  let metrics: PoolMetrics.Recorder | undefined
   const time = () => readTime(clock)
+  const budget = RetryBudget.init(options.budget)
+  const maxRunningPerTenant = options.maxRunningPerTenant ?? Number.POSITIVE_INFINITY
   const admission = Admission.init(options, time().now)
   for (const [tenant, weight] of Object.entries(options.tenantWeights ?? {})) ReadySet.setWeight(ready, tenant, weight)
 
@@ -159,13 +150,18 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const tellServer = (server: BackendId, told: ReadonlyArray<Member.Told>) => {
     if (told.length === 0) return
     const { at } = time()
-    publish(told.map((one): PoolEvent => ({ ...one, server, at })))
+    const events = told.map((one): ServerEvent => ({ ...one, server, at }))
+    publish(events)
+    for (const event of events) metrics?.server(event)
     control.told(server, told)
   }
   const notice = (notices: ReadonlyArray<Breakers.Notice>) => {
     for (const one of notices) {
       control.noticed(one)
       const { at, now } = time()
+      for (const { entry, member } of scheduler.active.values()) {
+        if (member.facts.id === one.server) Trail.noticed(entry, entry.kind.affinity, one, { at, now })
+      }
       tellServer(one.server, [
         one._tag === "Blocked"
           ? { _tag: "ServerBlocked", key: one.key, until: at + one.until - now, cause: one.cause }
@@ -173,8 +169,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
       ])
     }
   }
-  const tellJob = (entry: Job.Entry, told: ReadonlyArray<Job.Told>, at = time().at) => {
-    publish(Job.tell(entry, told, at))
+  /** `elsewhere`: another pool did it, or an earlier process. */
+  const tellJob = (entry: Job.Entry, told: ReadonlyArray<Job.Told>, at = time().at, elsewhere = false) => {
+    const events = Job.tell(entry, told, at)
+    publish(events)
+    for (const event of events) Trail.told(entry, event, entry.attempts.at(-1))
+    if (!elsewhere) metrics?.job(entry, events)
     // It waited until its first placement, or until its end.
     if (!entry.wasPlaced && (entry.ending !== undefined || told.some((one) => one._tag === "Placed"))) {
       entry.wasPlaced = true
@@ -211,10 +211,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
     ready,
     policy: {
       failover: { ...Failover.defaults, ...options.failover },
-      budget: RetryBudget.init(options.budget)
+      budget
     },
     sinks: sinks.byName,
-    maxRunningPerTenant: options.maxRunningPerTenant ?? Number.POSITIVE_INFINITY,
+    maxRunningPerTenant,
     onClose,
     prefetch: options.prefetch === "off" ? "off" : { ...Prefetch.defaults, ...options.prefetch },
     tellJob,
@@ -229,12 +229,21 @@ export const make = Effect.fnUntraced(function*<R = never>(
     runner: scheduler,
     handedOn: (entry) => adoption.follow(entry)
   }).pipe(Scope.provide(intake))
+  const look = () => {
+    const [running, recovering] = [scheduler.active.size, recovery.size()]
+    return Snapshot.of({ fleet, ready, jobs, budget, running, recovering }, time().now)
+  }
+  const snapshot = Effect.sync(look)
+  const warn = (message: string) => void fork(Effect.logWarning(message))
+  if (options.metrics === true) metrics = yield* PoolMetrics.make({ snapshot: look, time, warn })
   const isActive = (id: JobId): boolean => scheduler.active.has(id) || recovery.isOpen(id)
 
   /** The queue has it, and so does this pool. */
   const joined = (entry: Job.Entry) => {
     Admission.joined(admission, entry.options.tenant, time().now)
-    publish(Job.queued(entry))
+    const events = Job.queued(entry)
+    publish(events)
+    metrics?.job(entry, events)
     scheduler.wake()
     waiting.watch(entry)
     return waiting.refuse(entry)
@@ -251,7 +260,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
         Jobs.add(jobs, entry)
         return joined(entry)
       }),
-    tellJob,
+    tellJob: (entry, told, at) => tellJob(entry, told, at, true),
     wake: scheduler.wake
   }).pipe(Scope.provide(intake))
 
@@ -261,11 +270,17 @@ export const make = Effect.fnUntraced(function*<R = never>(
     id: entry.id,
     metadata,
     events: (wanted) => Job.events(entry, wanted),
-    result: Effect.flatMap(Job.awaitEnding(entry), resultOf),
+    result: Job.result(entry),
     cancel: cancelEntry(entry),
     status: Effect.sync(() => Job.status(entry)),
-    why: Effect.sync(() => entry.attempts.map((attempt) => ({ ...attempt })))
+    why: Effect.sync(() => entry.attempts.map((attempt) => ({ ...attempt }))),
+    explain: explain(entry)
   })
+
+  const isClosed = () => closed
+  const [active, isRecovering] = [scheduler.active, recovery.isOpen]
+  const parts = { fleet, ready, jobs, router, active, isRecovering, isClosed, maxRunningPerTenant }
+  const explain = (entry: Job.Entry) => Effect.sync(() => Explanation.of(parts, entry, time()))
 
   const cancelEntry = (entry: Job.Entry): Effect.Effect<void, PoolError> =>
     Effect.gen(function*() {
@@ -355,18 +370,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
     })
   )
 
-  const snapshot = Effect.map(servers.get, (views): Snapshot => {
-    const waiting = ReadySet.snapshot(ready)
-    return {
-      servers: views,
-      queued: waiting.ready + waiting.delayed,
-      running: scheduler.active.size,
-      tenants: waiting.tenants,
-      blocked: Breakers.snapshot(fleet.breakers),
-      resident: Residency.snapshot(fleet.residency)
-    }
-  })
-
   const shape: Shape = {
     submit,
     submitAll: (workflows, wanted) => Effect.forEach(workflows, (workflow) => submit(workflow, wanted)),
@@ -374,6 +377,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     get: (id) => Effect.map(find(id), (entry) => toJob(entry, entry.options.metadata)),
     list: Effect.sync(() => Jobs.list(jobs).map(Job.view)),
     cancel: (id) => Effect.flatMap(find(id), cancelEntry),
+    explain: (id) => Effect.flatMap(find(id), explain),
     forget: (id) =>
       Effect.map(queue.forget(id), (wasInQueue) => {
         const wasHere = Jobs.forget(jobs, id)

@@ -18,7 +18,12 @@ export const ServerUpdated = Schema.TaggedStruct("ServerUpdated", {
 export const ServerRemoved = Schema.TaggedStruct("ServerRemoved", common)
 /** Its events reach us. `epoch` counts the processes seen at this address. */
 export const ServerConnected = Schema.TaggedStruct("ServerConnected", { ...common, epoch: Schema.Int })
-export const ServerDisconnected = Schema.TaggedStruct("ServerDisconnected", { ...common, reason: Schema.String })
+/** They do not any more. `kind`: one word for it, such as `Deaf`: the socket was open, and what was due did not come. */
+export const ServerDisconnected = Schema.TaggedStruct("ServerDisconnected", {
+  ...common,
+  kind: Schema.String,
+  reason: Schema.String
+})
 /** Another process answers at its address: queue, history and memory are gone. */
 export const ServerRestarted = Schema.TaggedStruct("ServerRestarted", { ...common, epoch: Schema.Int })
 /** It answers no probe, or does so again. */

@@ -51,4 +51,6 @@ export interface Options<R = never> {
    * takes them over; else `cancel`.
    */
   readonly onClose?: "cancel" | "leave"
+  /** Whether its figures go to Effect's metric registry, for whatever reads that: see `PoolMetrics`. Default false. */
+  readonly metrics?: boolean
 }

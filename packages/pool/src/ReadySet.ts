@@ -11,6 +11,7 @@ import * as Fifo from "./internal/fifo.ts"
 import * as Heap from "./internal/heap.ts"
 import * as Lanes from "./internal/lanes.ts"
 import type { Account, Bucket, Demand, Lane, PriorityClass } from "./internal/lanes.ts"
+import { type TenantWaits, tenantWaits } from "./internal/tenantWaits.ts"
 import type { HeadChange, JobHead } from "./JobHead.ts"
 
 /** How shares and order are made. Times in milliseconds. */
@@ -437,22 +438,13 @@ export const take = (state: State, request: Request): Offer => {
 /** How many ready jobs want these models. */
 export const demandOf = (state: State, key: AffinityKey): number => state.demand.get(key)?.jobs ?? 0
 
-/** What waits, for people: per tenant the jobs, and the GPU time left in this round (negative: in debt). */
+/** What waits, for people, and of whom. */
 export const snapshot = (state: State): {
   readonly ready: number
   readonly delayed: number
-  readonly tenants: ReadonlyArray<{ readonly tenant: string; readonly ready: number; readonly balanceMs: number }>
-} => {
-  const ready = new Map<string, number>()
-  for (const { lanes } of state.classes) {
-    for (const [tenant, { size }] of lanes) ready.set(tenant, (ready.get(tenant) ?? 0) + size)
-  }
-  return {
-    ready: size(state) - state.delayed.size,
-    delayed: state.delayed.size,
-    tenants: Array.from(
-      state.accounts.values(),
-      ({ balance, tenant }) => ({ tenant, ready: ready.get(tenant) ?? 0, balanceMs: balance })
-    )
-  }
-}
+  readonly tenants: ReadonlyArray<TenantWaits>
+} => ({
+  ready: size(state) - state.delayed.size,
+  delayed: state.delayed.size,
+  tenants: tenantWaits(state.accounts, state.classes, state.delayed.values())
+})

@@ -36,6 +36,8 @@ export interface Recovery {
   readonly takeOver: (entry: Job.Entry, head: JobHead, left: OpenRun) => Effect.Effect<void>
   /** Its run is being asked for: it does not wait, and cannot be placed. */
   readonly isOpen: (id: JobId) => boolean
+  /** How many runs are being asked for. */
+  readonly size: () => number
 }
 
 const { ask: asks, askRepeat, hold, holdCap, unknownAnswers, unknownFor } = Defaults.recovery
@@ -124,6 +126,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     isOpen: (id) => open.has(id),
+    size: () => open.size,
     takeOver: (entry, head, run) =>
       Effect.suspend(() => {
         const { id } = entry

@@ -287,6 +287,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       now(),
       yield* Random.next
     )
+    notice(meaning.notices)
     tellJob(entry, [{ _tag: "Placed", server, why }, ...meaning.told])
     yield* settlement.conclude({ claim, entry }, meaning.follows)
     wake()

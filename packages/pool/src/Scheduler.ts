@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import { activate, type Active, isPaid } from "./Active.ts"
 import * as Breakers from "./Breakers.ts"
 import * as Defaults from "./Defaults.ts"
+import * as Explanation from "./Explanation.ts"
 import * as Fleet from "./Fleet.ts"
 import * as Job from "./Job.ts"
 import type { JobHead, OpenRun } from "./JobHead.ts"
@@ -27,6 +28,7 @@ import * as Residency from "./Residency.ts"
 import type { Policy as RouterPolicy, Why } from "./Router.ts"
 import * as Runner from "./Runner.ts"
 import * as Storage from "./Storage.ts"
+import * as Trail from "./Trail.ts"
 
 /** What the loop works on; all of it is the pool's. */
 export interface Options extends Omit<Runner.Options, "wake"> {
@@ -93,6 +95,7 @@ export const make = Effect.fnUntraced(function*(
     const { coldMs, warmMs } = Estimates.estimate(fleet.estimates, id, head.affinity)
     const isWarm = isNext || Residency.warmth(fleet.residency, id, head.affinity)?.warm === true
     const expectedMs = isWarm ? warmMs : coldMs
+    Trail.weighed(entry, runId, Explanation.others(fleet, entry, member, at))
     Fleet.occupy(fleet, member, runId, {
       jobId: head.id,
       key: head.affinity,
@@ -156,6 +159,8 @@ export const make = Effect.fnUntraced(function*(
       if (first === undefined) break
       const decision = router.decide(reading.view(offer.candidates, offer.forced))
       if (decision._tag === "Wait") {
+        const waits = jobs.open.get(first.id)
+        if (waits !== undefined) Trail.waited(waits, readTime(clock), decision)
         // What is less urgent may use what the more urgent does not want.
         until = Math.min(until, decision.until ?? until)
         below = first.priority

@@ -192,7 +192,20 @@ describe("ReadySet", () => {
     ReadySet.step(state, [ready(headOf(0, { tenant: "other", cost: 100_000 }))], 0)
     assert.isTrue(ReadySet.claimed(state, offered))
     assert.strictEqual(ReadySet.size(state), 0)
-    assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [{ tenant: "other", ready: 0, balanceMs: -40_000 }])
+    assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [
+      { tenant: "other", ready: 0, delayed: 0, oldest: null, balanceMs: -40_000 }
+    ])
+  })
+
+  it("says of each tenant what waits, what waits for its time, and which of it came first", () => {
+    const state = setOf([headOf(3), headOf(4, { priority: 9 }), headOf(5, { tenant: "late" })])
+    ReadySet.step(state, [{ _tag: "Ready", head: headOf(1), inMs: 100 }], 0)
+    const of = (name: string) => ReadySet.snapshot(state).tenants.find(({ tenant }) => tenant === name)
+    const { tenant } = headOf(3)
+    assert.include(of(tenant), { ready: 2, delayed: 1, oldest: headOf(1).id })
+    assert.include(of("late"), { ready: 1, delayed: 0, oldest: headOf(5).id })
+    ReadySet.step(state, [{ _tag: "Gone", id: headOf(1).id }], 0)
+    assert.include(of(tenant), { ready: 2, delayed: 0, oldest: headOf(3).id })
   })
 
   it("forgets claimed jobs, whether the queue calls them gone or not", () => {

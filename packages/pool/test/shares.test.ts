@@ -25,5 +25,7 @@ it("a tenant without jobs that is owed time does not save it up", () => {
   ReadySet.correct(state, "quick", 10_000, 1_000)
   assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [])
   ReadySet.correct(state, "slow", 10_000, 60_000)
-  assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [{ tenant: "slow", ready: 0, balanceMs: -50_000 }])
+  assert.deepStrictEqual(ReadySet.snapshot(state).tenants, [
+    { tenant: "slow", ready: 0, delayed: 0, oldest: null, balanceMs: -50_000 }
+  ])
 })

@@ -42,12 +42,21 @@ export interface Setup {
   readonly router?: Layer.Layer<Router>
   /** Servers that exist, and of those how many are members at the start. Default: all. */
   readonly members?: number
+  /** Who logs, and what. Default: nobody anything. */
+  readonly log?: Layer.Layer<never>
 }
 
 /** `n` servers and a pool of them. */
 export const layerFleet = (
   n: number,
-  { members = n, pool, router = RouterPolicies.layerCostAware, servers, specs }: Setup = {}
+  {
+    log = Layer.succeed(References.MinimumLogLevel, "None"),
+    members = n,
+    pool,
+    router = RouterPolicies.layerCostAware,
+    servers,
+    specs
+  }: Setup = {}
 ) => {
   const names = Array.from({ length: n }, (_, index) => index + 1)
   const fakes = FakeServers.layer(
@@ -63,7 +72,7 @@ export const layerFleet = (
   ).pipe(
     Layer.provide(Layer.mergeAll(JobQueueMemory.layerMemory, router)),
     Layer.provideMerge(fakes),
-    Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))
+    Layer.provideMerge(log)
   )
 }
 
