@@ -293,3 +293,12 @@ export const memoryNeeds = {
   /** Workflows at one size that are remembered. */
   cap: 10_000
 } as const
+
+/** What is kept of profiles, where they are wanted. */
+export const profiles = {
+  /** Of jobs that ended; the oldest go first, with their age at the latest. */
+  finished: 1_000,
+  finishedAge: hours(24),
+  /** Finished ones that a slow listener may be behind. */
+  listeners: 1_024
+} as const

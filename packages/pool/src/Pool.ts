@@ -2,9 +2,8 @@
  * Many servers as one: jobs go in, each runs on the server that suits it best, and ends once, with the truth. Everything
  * that decides is a value or a layer: the queue, the router, the breakers, what follows a failure.
  */
-import type * as EventBuffer from "@effect-comfyui/execution/EventBuffer"
 import { BackendId, type JobId, makeUuid } from "@effect-comfyui/execution/Ids"
-import type { JobError, JobEvent, JobSucceeded } from "@effect-comfyui/execution/JobEvent"
+import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
@@ -38,10 +37,12 @@ import * as Jobs from "./Jobs.ts"
 import type * as Member from "./Member.ts"
 import * as Membership from "./Membership.ts"
 import type { PoolEvent, ServerEvent } from "./PoolEvent.ts"
+import type { PoolJob } from "./PoolJob.ts"
 import * as PoolLog from "./PoolLog.ts"
 import * as PoolMetrics from "./PoolMetrics.ts"
 import type { Options } from "./PoolOptions.ts"
 import * as Prefetch from "./Prefetch.ts"
+import * as Profiles from "./Profiles.ts"
 import * as ReadySet from "./ReadySet.ts"
 import * as Recovery from "./Recovery.ts"
 import * as RetryBudget from "./RetryBudget.ts"
@@ -53,25 +54,8 @@ import * as Submission from "./Submission.ts"
 import * as Trail from "./Trail.ts"
 import * as Waiting from "./Waiting.ts"
 
+export type { PoolJob } from "./PoolJob.ts"
 export type { Options } from "./PoolOptions.ts"
-
-/** A job in the pool. Dropping it, or interrupting what it gives, cancels nothing. */
-export interface PoolJob<Metadata extends Json.Json = Json.Json> {
-  readonly id: JobId
-  /** As whoever has this handle gave it at `submit`; null without any. */
-  readonly metadata: Metadata | null
-  /** All events from the beginning, for any number of subscribers, now and later; they end with the job. */
-  readonly events: (options?: Partial<EventBuffer.Options>) => Stream.Stream<JobEvent>
-  /** Its success; whatever else it ends in is the failure. */
-  readonly result: Effect.Effect<JobSucceeded, JobError>
-  /** Ends it: at once while it waits, else with its run. */
-  readonly cancel: Effect.Effect<void, PoolError>
-  readonly status: Effect.Effect<Job.Status>
-  /** Where it ran, and why there: an entry per attempt. */
-  readonly why: Effect.Effect<ReadonlyArray<Readonly<Job.AttemptRecord>>>
-  /** Every decision about it with its evidence, and while it waits why it is not placed now. */
-  readonly explain: Effect.Effect<Explanation.Explanation>
-}
 
 /** Many servers as one. */
 export interface Shape {
@@ -102,6 +86,7 @@ export interface Shape {
   /** The same now, and whenever something has happened; the latest wins. */
   readonly state: { readonly get: Effect.Effect<Snapshot.Snapshot>; readonly changes: Stream.Stream<Snapshot.Snapshot> }
   readonly servers: Membership.Shape
+  readonly profiles: Profiles.Shape
   /** What autoscalers go by: at once, and each five seconds in which it has changed, while somebody listens. */
   readonly demand: Stream.Stream<Demand.Demand>
   /** Takes no more jobs and places none; true when all that ran has ended within the time. */
@@ -128,6 +113,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const router = yield* Router
   const hub = yield* PubSub.sliding<PoolEvent>(eventsKept)
   const fork = yield* FiberSet.makeRuntime()
+  const profiles = options.profiles === true ? yield* Profiles.make : undefined
   const fleet = Fleet.make(options.breakers, options.sharing)
   const jobs = Jobs.make()
   const ready = ReadySet.init()
@@ -175,6 +161,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     publish(events)
     for (const event of events) Trail.told(entry, event, entry.attempts.at(-1))
     if (!elsewhere) metrics?.job(entry, events)
+    if (entry.isQueued) profiles?.told(entry, events, time().now)
     // It waited until its first placement, or until its end.
     if (!entry.wasPlaced && (entry.ending !== undefined || told.some((one) => one._tag === "Placed"))) {
       entry.wasPlaced = true
@@ -244,6 +231,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     const events = Job.queued(entry)
     publish(events)
     metrics?.job(entry, events)
+    profiles?.told(entry, events, time().now)
     scheduler.wake()
     waiting.watch(entry)
     return waiting.refuse(entry)
@@ -316,6 +304,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     })
     const offered = yield* Effect.onError(queue.offer(offer(cost)), () => forget)
     if (offered === "queued") {
+      profiles?.began(entry, workflow)
       yield* joined(entry)
       yield* adoption.answered(entry.id)
       return toJob(entry, metadata)
@@ -390,6 +379,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       changes: latest(snapshot, hub)
     },
     servers,
+    profiles: profiles ?? Profiles.none,
     demand: DemandReading.changes(fleet, jobs, scheduler.active),
     drain: (timeout) =>
       Effect.suspend(() => {

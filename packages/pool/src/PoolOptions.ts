@@ -51,6 +51,8 @@ export interface Options<R = never> {
    * takes them over; else `cancel`.
    */
   readonly onClose?: "cancel" | "leave"
+  /** Whether the time of its jobs is accounted for: see `Profiles`. Default false, and then it costs nothing. */
+  readonly profiles?: boolean
   /** Whether its figures go to Effect's metric registry, for whatever reads that: see `PoolMetrics`. Default false. */
   readonly metrics?: boolean
 }
