@@ -27,6 +27,7 @@ export default defineConfig({
       project("profiling", "packages/profiling"),
       project("client", "packages/client"),
       project("pool", "packages/pool"),
+      project("runtime", "packages/runtime"),
       project("testing", "packages/testing"),
       project("examples", "examples", "tsconfig.json"),
       project("test", "test", "tsconfig.json")
