@@ -118,14 +118,20 @@ const remembers = (queue: JobQueue["Service"], jobs: number) =>
   )
 
 /** A process on this file; it ends with the scope. */
-const child = Effect.fnUntraced(function*(mode: "offer" | "claim", file: string) {
+const child = Effect.fnUntraced(function*(mode: "offer" | "claim", file: string, jobs = 0) {
   const said: Array<string> = []
   let code: number | null | undefined
   const one = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(
         process.execPath,
-        ["--conditions=@effect-comfyui/source", join(import.meta.dirname, "support/sqliteChild.ts"), mode, file],
+        [
+          "--conditions=@effect-comfyui/source",
+          join(import.meta.dirname, "support/sqliteChild.ts"),
+          mode,
+          file,
+          `${jobs}`
+        ],
         { stdio: ["ignore", "pipe", "inherit"] }
       )
     ),
@@ -248,16 +254,18 @@ describe("who shares the file", () => {
     within(Effect.gen(function*() {
       const file = yield* newFile
       const names = Array.from({ length: 2_000 }, (_, i) => `job-${i}`)
+      const workers = yield* Effect.all([child("claim", file, names.length), child("claim", file, names.length)])
+      yield* until(() => workers.every(({ said }) => said.length > 0), "30 seconds")
       yield* within(Effect.flatMap(open(file), (queue) => offerAll(queue, names)))
-      const workers = yield* Effect.all([child("claim", file), child("claim", file)])
       for (const { code, ended } of workers) {
         yield* ended
         assert.strictEqual(code(), 0)
       }
-      const all = workers.flatMap(({ said }) => said)
+      const claimed = workers.map(({ said }) => said.filter((line) => line !== "ready"))
+      const all = claimed.flat()
       assert.strictEqual(all.length, 2_000)
       assert.deepStrictEqual(new Set(all), new Set(names))
-      for (const { said } of workers) assert.isAbove(said.length, 0, "one did everything")
+      for (const ids of claimed) assert.isAbove(ids.length, 0, "one did everything")
       const queue = yield* open(file)
       assert.deepStrictEqual(yield* queue.stats, { waiting: 0, delayed: 0, claimed: 0, dead: 0, ended: 2_000 })
     })), 120_000)

@@ -1,5 +1,5 @@
-// A process that works on a queue in a file: `sqliteChild.ts offer|claim FILE`. Prints the ids of the jobs that it has the
-// queue's word for, one a line, at once.
+// A process that works on a queue in a file: `sqliteChild.ts offer|claim FILE [JOBS]`. Prints the ids of the jobs that it has
+// the queue's word for, one a line, at once; whoever claims says first that it is there, and ends when so many have ended.
 import { JobId } from "@effect-comfyui/execution/Ids"
 import { JobQueue, type Offer } from "@effect-comfyui/pool/JobQueue"
 import * as JobQueueSqliteNode from "@effect-comfyui/pool/JobQueueSqliteNode"
@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { writeSync } from "node:fs"
 
-const [mode, file = ""] = process.argv.slice(2)
+const [mode, file = "", jobs = "0"] = process.argv.slice(2)
 
 const offerOf = (name: string): Offer => ({
   head: {
@@ -42,7 +42,7 @@ const offerAll = Effect.gen(function*() {
   }
 })
 
-/** Claims what it is told of, and ends it, until nothing waits and nobody holds anything. */
+/** Claims what it is told of, and ends it, until all have ended, whoever did it. */
 const claimAll = Effect.gen(function*() {
   const queue = yield* JobQueue
   const take = Effect.fnUntraced(function*(id: JobId) {
@@ -60,12 +60,15 @@ const claimAll = Effect.gen(function*() {
     })
     yield* say(head.id)
   })
-  yield* Stream.runForEachWhile(queue.heads, (changes) =>
+  yield* say("ready")
+  // What the other one ends is announced to nobody: it is looked for.
+  const looks = Stream.as(Stream.tick("100 millis"), [])
+  yield* Stream.runForEachWhile(Stream.merge(queue.heads, looks), (changes) =>
     Effect.gen(function*() {
       const ids = changes.flatMap((change) => change._tag === "Ready" ? [change.head.id] : [])
       yield* Effect.forEach(ids, take, { concurrency: 64, discard: true })
-      const { claimed, waiting } = yield* queue.stats
-      return claimed + waiting > 0
+      const { ended } = yield* queue.stats
+      return ended < Number(jobs)
     }))
 })
 
