@@ -10,14 +10,13 @@ import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { readTime } from "@effect-comfyui/execution/Time"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Active } from "./Active.ts"
 import * as Collect from "./Collect.ts"
-import * as Defaults from "./Defaults.ts"
 import * as Failover from "./Failover.ts"
 import { changedPrefix } from "./FilePrefix.ts"
+import { holdMs } from "./internal/hold.ts"
 import type * as Job from "./Job.ts"
 import type { Follows, Policy } from "./Outcome.ts"
 import type { Sink } from "./Sink.ts"
@@ -38,9 +37,6 @@ export interface Collection {
 /** The workflow as it is sent: with other names for its files where those of the last run were gone. */
 export const workflowOf = ({ prefix }: Job.Entry, workflow: Workflow): Workflow =>
   prefix === null ? workflow : changedPrefix(workflow, prefix) ?? workflow
-
-const { hold, holdCap } = Defaults.recovery
-const ms = Duration.toMillis
 
 const reasonOf = ({ message, reason }: FilesError): Reason => {
   switch (reason._tag) {
@@ -113,7 +109,7 @@ export const make = Effect.fnUntraced(function*(
     const { backend, permits } = member
     if (backend === undefined) return []
     const ranMs = Math.max(0, readTime(clock).at - startedAt)
-    const until = now() + Math.min(Math.max(ms(hold), ranMs / 2), ms(holdCap))
+    const until = now() + holdMs(ranMs)
     const collected = Collect.collect({
       backend,
       outputs,

@@ -119,7 +119,8 @@ export type Verdict =
   | { readonly _tag: "GiveUp"; readonly why: string; /** The breakers forget it. */ readonly exonerate: boolean }
   | { readonly _tag: "DeadLetter"; readonly why: string }
 
-const died: ReadonlySet<Reason["_tag"]> = new Set(["Lost", "Unreachable"])
+/** What the end of a server process looks like. */
+export const died: ReadonlySet<Reason["_tag"]> = new Set(["Lost", "Unreachable"])
 
 /** How an attempt counts. Nothing that was not accepted has cost a GPU anything. */
 export const causeOf = ({ accepted, reason }: Attempt): Cause => {

@@ -1,7 +1,6 @@
 /** The queue in this process: nothing survives its end. Claims are fenced as in every other layer. */
 import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
-import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { readTime } from "@effect-comfyui/execution/Time"
 import type { Json } from "@effect-comfyui/workflow/Json"
 import type { Clock } from "effect/Clock"
@@ -23,6 +22,7 @@ import {
   letGo,
   stateOf
 } from "./internal/leases.ts"
+import { fail, lost, stateOfEnding } from "./internal/queueAnswers.ts"
 import * as Recent from "./internal/recent.ts"
 import type { JobHead, OpenRun } from "./JobHead.ts"
 import { type Cancelled, type Claim, type Filter, JobQueue, type JobRecord, type Offer } from "./JobQueue.ts"
@@ -34,23 +34,6 @@ export interface Options {
   /** Ended jobs that are remembered, default 10,000, and for how long, default 24 h; the oldest go first. */
   readonly history?: number
   readonly historyAge?: Duration.Input
-}
-
-const fail = (reason: PoolError["reason"]): Effect.Effect<never, PoolError> => Effect.fail(new PoolError({ reason }))
-
-const lost = (jobId: JobId, token: number) => fail({ _tag: "LeaseLost", jobId, token })
-
-const stateOfEnding = (ending: JobEnding) => {
-  switch (ending._tag) {
-    case "JobSucceeded":
-      return "succeeded"
-    case "JobFailed":
-      return "failed"
-    case "JobCancelled":
-      return "cancelled"
-    case "DeadLettered":
-      return "dead"
-  }
 }
 
 const recordOf = ({ fingerprint, head, held, options, queuedAfter }: Entry, opened: number): JobRecord => ({

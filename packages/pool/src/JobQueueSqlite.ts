@@ -9,7 +9,7 @@
  */
 import type { JobId } from "@effect-comfyui/execution/Ids"
 import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
-import { PoolError } from "@effect-comfyui/execution/PoolError"
+import type { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Json from "@effect-comfyui/workflow/Json"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,6 +20,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
 import * as Defaults from "./Defaults.ts"
 import * as GroupCommit from "./internal/groupCommit.ts"
+import { fail, lost, stateOfEnding } from "./internal/queueAnswers.ts"
 import * as Readers from "./internal/sqliteReaders.ts"
 import * as Rows from "./internal/sqliteRows.ts"
 import * as Tables from "./internal/sqliteTables.ts"
@@ -44,10 +45,6 @@ export interface Options {
    */
   readonly alone?: boolean
 }
-
-const fail = (reason: PoolError["reason"]): Effect.Effect<never, PoolError> => Effect.fail(new PoolError({ reason }))
-
-const lost = (jobId: JobId, token: number) => fail({ _tag: "LeaseLost", jobId, token })
 
 const offeredRows = Rows.decode(Schema.Struct({ fingerprint: Schema.String }))
 const sequences = Rows.decode(Schema.Struct({ sequence: Schema.Int }))
@@ -163,7 +160,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   const settle = Effect.fnUntraced(function*(id: JobId, token: number, ending: JobEnding) {
     const text = yield* Effect.fromResult(Rows.fromEnding(ending))
-    yield* fenced(id, token, sequences, Tables.settle, Rows.stateOfEnding(ending), text)
+    yield* fenced(id, token, sequences, Tables.settle, stateOfEnding(ending), text)
   })
 
   const release = Effect.fnUntraced(function*(
@@ -182,7 +179,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   const cancel = Effect.fnUntraced(function*(id: JobId, ending?: JobEnding) {
     const text = ending === undefined ? null : yield* Effect.fromResult(Rows.fromEnding(ending))
-    const state = ending === undefined ? "cancelled" : Rows.stateOfEnding(ending)
+    const state = ending === undefined ? "cancelled" : stateOfEnding(ending)
     return yield* write<Cancelled>(Effect.fnUntraced(function*(connection) {
       yield* Rows.query(connection, sequences, Tables.expire)
       const [row] = yield* Rows.query(connection, stateRows, Tables.cancel, text, state, Rows.toStored(id))

@@ -157,8 +157,6 @@ const learnMemory = (fleet: Fleet, { anotherKeyBefore, entry, member }: Ended, f
   MemoryNeeds.step(fleet.memoryNeeds, { _tag: fitted ? "Fitted" : "RanOut", key, sizeClass, vramBytes }, now)
 }
 
-const died: ReadonlySet<Reason["_tag"]> = new Set(["Lost", "Unreachable"])
-
 /** A process ended in the middle of it, as far as anybody knows. */
 const countDeath = (
   fleet: Fleet,
@@ -166,7 +164,7 @@ const countDeath = (
   reason: Reason,
   now: number
 ) => {
-  if (!began || unwatched || !died.has(reason._tag)) return
+  if (!began || unwatched || !Failover.died.has(reason._tag)) return
   Deaths.step(fleet.deaths, { server, key: entry.kind.affinity, content: Job.contentOf(entry) }, now)
 }
 

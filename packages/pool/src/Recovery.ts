@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import { activate } from "./Active.ts"
 import * as Defaults from "./Defaults.ts"
 import * as Fleet from "./Fleet.ts"
+import { holdMs } from "./internal/hold.ts"
 import * as Job from "./Job.ts"
 import type { JobHead, OpenRun } from "./JobHead.ts"
 import type { JobQueue } from "./JobQueue.ts"
@@ -25,7 +26,7 @@ import type { Runner } from "./Runner.ts"
 export interface Options {
   readonly queue: JobQueue["Service"]
   readonly fleet: Fleet.Fleet
-  readonly runner: Pick<Runner, "active" | "start" | "cancel" | "abandon">
+  readonly runner: Pick<Runner, "active" | "start" | "abandon">
   /** Somebody else holds the job now, who will end it. */
   readonly handedOn: (entry: Job.Entry) => void
 }
@@ -40,8 +41,8 @@ export interface Recovery {
   readonly size: () => number
 }
 
-const { ask: asks, askRepeat, hold, holdCap, unknownAnswers, unknownFor } = Defaults.recovery
-const ms = Duration.toMillis
+const { ask: asks, askRepeat, unknownAnswers } = Defaults.recovery
+const unknownMs = Duration.toMillis(Defaults.recovery.unknownFor)
 const lease = Defaults.queue.lease
 
 /** What asking came to. */
@@ -85,7 +86,7 @@ export const make = Effect.fnUntraced(function*(
   const look = Effect.fnUntraced(function*(entry: Job.Entry, run: OpenRun): Effect.fn.Return<Found> {
     const since = time().now
     const ranMs = Math.max(0, time().at - run.startedAt)
-    const holdUntil = Math.min(since + Math.min(Math.max(ms(hold), ranMs / 2), ms(holdCap)), entry.deadlineAt)
+    const holdUntil = Math.min(since + holdMs(ranMs), entry.deadlineAt)
     let unknowns = 0
     let unknownSince = 0
     for (let times = 0;; times++) {
@@ -96,7 +97,7 @@ export const make = Effect.fnUntraced(function*(
         if (now >= holdUntil) return unreachable
       } else if (answer.status._tag === "Unknown") {
         if (unknowns++ === 0) unknownSince = now
-        if (unknowns >= unknownAnswers && now - unknownSince >= ms(unknownFor)) return unknown
+        if (unknowns >= unknownAnswers && now - unknownSince >= unknownMs) return unknown
       } else return { _tag: "There", ...answer }
       yield* Effect.sleep(asks[times] ?? askRepeat)
     }

@@ -20,6 +20,7 @@ import type * as AttemptClock from "./AttemptClock.ts"
 import type * as Breakers from "./Breakers.ts"
 import * as Collection from "./Collection.ts"
 import * as Defaults from "./Defaults.ts"
+import * as Failover from "./Failover.ts"
 import type * as Fleet from "./Fleet.ts"
 import * as Job from "./Job.ts"
 import type { OpenRun } from "./JobHead.ts"
@@ -106,8 +107,7 @@ const isClosed = (ending: Ending): boolean => ending._tag === "Failed" && ending
 const isDoubtful = (ending: Ending): boolean =>
   ending._tag === "Failed" && ending.error.reason._tag === "SubmitAmbiguous"
 
-const hasDied = (ending: Ending): boolean =>
-  ending._tag === "Failed" && (ending.error.reason._tag === "Lost" || ending.error.reason._tag === "Unreachable")
+const hasDied = (ending: Ending): boolean => ending._tag === "Failed" && Failover.died.has(ending.error.reason._tag)
 
 const nameOf = (ending: Ending): string => ending._tag === "Failed" ? ending.error.reason._tag : ending._tag
 

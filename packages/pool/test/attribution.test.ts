@@ -36,7 +36,10 @@ const promptsOn = (n: number) =>
 const GB = 1024 ** 3
 
 /** A class that does on each server what the function says of it. */
-const own = (name: string, run: () => Plan.Plan) =>
+const own = (
+  name: string,
+  run: (inputs: { readonly width: number | bigint; readonly n: number | bigint }) => Plan.Plan
+) =>
   NodeClass.define({
     class: name,
     required: {
@@ -168,18 +171,7 @@ describe("a server that sends a partner's key along", () => {
 describe("cards of 12, 24 and 80 GB", () => {
   const cards = [12, 12, 24, 80]
   const draw = (bytes: number) =>
-    NodeClass.define({
-      class: "Draw",
-      required: {
-        width: NodeClass.int({ default: 512, min: 1, max: 100_000 }),
-        height: NodeClass.int({ default: 512, min: 1, max: 100_000 }),
-        n: NodeClass.int({ default: 0, min: 0, max: 1_000_000 })
-      },
-      outputs: ["*"],
-      outputNode: true,
-      info: { module: "custom_nodes.fake", category: "fake" },
-      run: ({ width }) => Number(width) > 1_024 && bytes < 20 * GB ? Plan.outOfMemory({}) : works()
-    })
+    own("Draw", ({ width }) => Number(width) > 1_024 && bytes < 20 * GB ? Plan.outOfMemory({}) : works())
 
   it.effect("a job that needs 20 runs twice at most, the next of its size once; small ones go on using the small cards", () =>
     Effect.gen(function*() {

@@ -4,6 +4,7 @@ import { type FakeProcess, spawnFake, type SpawnOptions } from "@effect-comfyui/
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { performance } from "node:perf_hooks"
+import nodeProcess from "node:process"
 
 /** A hold on a process that may be killed and started again. */
 export interface Host {
@@ -105,3 +106,7 @@ export const standStill = (ms: number): Effect.Effect<void> =>
     const until = performance.now() + ms
     while (performance.now() < until);
   })
+
+/** Whether there is a process of this number. */
+export const isAlive = (pid: number): Effect.Effect<boolean> =>
+  Effect.match(Effect.try(() => nodeProcess.kill(pid, 0)), { onFailure: () => false, onSuccess: () => true })

@@ -116,9 +116,6 @@ const readAll = Effect.gen(function*() {
   }
 })
 
-const isAlive = (pid: number): Effect.Effect<boolean> =>
-  Effect.match(Effect.try(() => process.kill(pid, 0)), { onFailure: () => false, onSuccess: () => true })
-
 const play = Effect.fnUntraced(function*(
   options: Options,
   folder: string,
@@ -272,7 +269,7 @@ export const run = (
     )
     const { counts, ...judged } = judge(played)
     const { kills, pids, seconds, stops, submitted } = played
-    const left = (yield* Effect.forEach([...pids], isAlive)).filter(Boolean).length
+    const left = (yield* Effect.forEach([...pids], Host.isAlive)).filter(Boolean).length
     return { seed: options.seed, seconds, jobs: submitted, kills, stops, left, ...counts, ...judged }
   }).pipe(Effect.scoped, Random.withSeed(options.seed))
 

@@ -15,7 +15,6 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import { MinimumLogLevel } from "effect/References"
 import * as Stream from "effect/Stream"
-import nodeProcess from "node:process"
 import * as Host from "../../fire/real/Host.ts"
 import { type Job, kinds, workflowOf } from "../../fire/Scenario.ts"
 import * as Rows from "../Rows.ts"
@@ -122,9 +121,6 @@ const killer = Effect.fnUntraced(function*(host: Host.Host, state: State, goesOn
   }
 })
 
-const isAlive = (pid: number): Effect.Effect<boolean> =>
-  Effect.match(Effect.try(() => nodeProcess.kill(pid, 0)), { onFailure: () => false, onSuccess: () => true })
-
 const play = Effect.fnUntraced(function*(options: Options, state: State, tell: (line: string) => Effect.Effect<void>) {
   const hosts = yield* Effect.forEach(
     Array.from({ length: options.servers ?? 8 }, (_, index) => index),
@@ -202,7 +198,7 @@ export const run = (
         Tally.keep(complaints, `${wrong}: ${job.name}, ${Accounts.nameOf(ending)}, began ${verdict.began} times`)
       }
     }
-    const left = (yield* Effect.forEach([...state.pids], isAlive)).filter(Boolean).length
+    const left = (yield* Effect.forEach([...state.pids], Host.isAlive)).filter(Boolean).length
     return {
       seed: options.seed,
       seconds,

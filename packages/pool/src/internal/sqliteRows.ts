@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import { type HeadChange, isJobId, type JobHead, type OpenRun } from "../JobHead.ts"
-import type { Claim, JobPayload, JobRecord, JobState, Offer } from "../JobQueue.ts"
+import type { Claim, JobPayload, JobRecord, Offer } from "../JobQueue.ts"
 import { unavailable } from "./groupCommit.ts"
 
 // ── Texts ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,19 +164,6 @@ const writeEnding = Schema.encodeUnknownResult(Ending)
 
 export const fromEnding = (ending: JobEnding): Result.Result<string, PoolError> =>
   Result.mapError(writeEnding(ending), ({ message }) => invalid("ending", message))
-
-export const stateOfEnding = (ending: JobEnding): JobState => {
-  switch (ending._tag) {
-    case "JobSucceeded":
-      return "succeeded"
-    case "JobFailed":
-      return "failed"
-    case "JobCancelled":
-      return "cancelled"
-    case "DeadLettered":
-      return "dead"
-  }
-}
 
 export const toRecord = Effect.fnUntraced(function*(row: typeof Record.Type) {
   const head = yield* toHead(row)
