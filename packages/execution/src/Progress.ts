@@ -33,10 +33,15 @@ type Mutable<A> = { -readonly [Key in keyof A]: A[Key] }
 /** Owned and updated in place by its one driver. */
 export interface State {
   readonly nodes: Map<string, Mutable<NodeState>>
+  /** What nodes weigh in the whole, and what those weigh of which nothing is said. */
+  readonly weights: ReadonlyMap<string, number> | undefined
+  readonly otherWeight: number
   /** Ephemeral id → the node it is shown under, of what runs now. */
   readonly running: Map<string, string>
-  /** Sum of each node's part, 0 to 1 each. */
+  /** Sums over the nodes by weight: of all, of what is done, and of that what was cached. */
+  size: number
   done: number
+  cached: number
   fraction: number
   stage: Snapshot["stage"]
 }
@@ -51,14 +56,34 @@ const waiting = (nodeId: string): Mutable<NodeState> => ({
   finishedMs: null
 })
 
-/** A fold over a graph of these nodes; with none given, nodes count as they appear. */
-export const init = (nodeIds: Iterable<string> = []): State => ({
-  nodes: new Map([...nodeIds].map((id) => [id, waiting(id)])),
-  running: new Map(),
-  done: 0,
-  fraction: 0,
-  stage: "waiting"
-})
+const average = (weights: ReadonlyMap<string, number>): number => {
+  let sum = 0
+  for (const weight of weights.values()) sum += weight
+  return weights.size === 0 ? 1 : sum / weights.size
+}
+
+const weightOf = ({ otherWeight, weights }: Pick<State, "otherWeight" | "weights">, id: string): number =>
+  weights?.get(id) ?? otherWeight
+
+/**
+ * A fold over a graph of these nodes; with none given, nodes count as they appear. `weights`: how much each counts in the
+ * whole, such as the milliseconds it is thought to take; positive numbers in any unit. Default: one as much as the other.
+ */
+export const init = (nodeIds: Iterable<string> = [], weights?: ReadonlyMap<string, number>): State => {
+  const state: State = {
+    nodes: new Map([...nodeIds].map((id) => [id, waiting(id)])),
+    weights,
+    otherWeight: weights === undefined ? 1 : average(weights),
+    running: new Map(),
+    size: 0,
+    done: 0,
+    cached: 0,
+    fraction: 0,
+    stage: "waiting"
+  }
+  for (const id of state.nodes.keys()) state.size += weightOf(state, id)
+  return state
+}
 
 /** How many nodes a server may make up before more of them are no longer told apart. */
 const maxNodes = 100_000
@@ -67,7 +92,10 @@ const node = (state: State, id: string): Mutable<NodeState> => {
   const known = state.nodes.get(id)
   if (known !== undefined) return known
   const fresh = waiting(id)
-  if (state.nodes.size < maxNodes) state.nodes.set(id, fresh)
+  if (state.nodes.size < maxNodes) {
+    state.nodes.set(id, fresh)
+    state.size += weightOf(state, id)
+  }
   return fresh
 }
 
@@ -82,13 +110,14 @@ const part = (entry: NodeState): number => {
 const update = (state: State, entry: Mutable<NodeState>, change: Partial<NodeState>): void => {
   const before = part(entry)
   Object.assign(entry, change)
-  state.done += part(entry) - before
+  const weight = weightOf(state, entry.nodeId)
+  state.done += (part(entry) - before) * weight
+  if (change.state === "cached") state.cached += (1 - before) * weight
 }
 
 /** Never back, and never 1 before the ending says so. */
 const advance = (state: State): void => {
-  const size = state.nodes.size
-  const now = size === 0 ? 0 : Math.min(state.done / size, 0.999)
+  const now = state.size === 0 ? 0 : Math.min(state.done / state.size, 0.999)
   if (now > state.fraction) state.fraction = now
 }
 
@@ -162,6 +191,13 @@ export const step = (state: State, event: ExecutionEvent): State => {
   }
   advance(state)
   return state
+}
+
+/** How much of the work is done that was not cached, 0 to 1: what has taken time, of all that takes any. */
+export const workDone = ({ cached, done, size, stage }: State): number => {
+  if (stage === "completed") return 1
+  const work = size - cached
+  return work <= 0 ? 0 : Math.min(Math.max((done - cached) / work, 0), 1)
 }
 
 export const snapshot = (state: State): Snapshot => ({

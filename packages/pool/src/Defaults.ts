@@ -300,5 +300,11 @@ export const profiles = {
   finished: 1_000,
   finishedAge: hours(24),
   /** Finished ones that a slow listener may be behind. */
-  listeners: 1_024
+  listeners: 1_024,
+  /** Between two saves of what was learnt of times, where a store was given for it. */
+  save: minutes(5),
+  /** How often it is looked for nodes that are slow by now, while somebody listens. */
+  slow: seconds(1),
+  /** How often it is reckoned anew where time is lost, while somebody listens. */
+  bottlenecks: minutes(1)
 } as const

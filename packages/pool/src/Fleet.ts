@@ -30,12 +30,17 @@ export interface Fleet {
   readonly sharing: Sharing
 }
 
-export const make = (breakers?: Partial<Breakers.Options>, sharing: Sharing = "polite"): Fleet => ({
+/** `estimates`: what is known of times from the start. */
+export const make = (
+  estimates: Estimates.State = Estimates.init(),
+  breakers?: Partial<Breakers.Options>,
+  sharing: Sharing = "polite"
+): Fleet => ({
   members: new Map(),
   breakers: Breakers.init(breakers),
   storage: Storage.init(),
   residency: Residency.init(),
-  estimates: Estimates.init(),
+  estimates,
   deaths: Deaths.init(),
   memoryNeeds: MemoryNeeds.init(),
   given: new Map(),

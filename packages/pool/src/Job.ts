@@ -57,6 +57,8 @@ export interface AttemptRecord {
   readonly why: Readonly<Record<string, string | number | boolean>>
   endedAs: string | null
   endedAt: number | null
+  /** Whether its models had to be loaded, as the run showed; null: it did not, or not yet. */
+  cold: boolean | null
 }
 
 /** Owned and updated in place by its pool. */
@@ -147,7 +149,7 @@ export const attempted = (
   attempt: Pick<AttemptRecord, "runId" | "server" | "startedAt" | "why">
 ): AttemptRecord => {
   entry.attemptCount++
-  const record: AttemptRecord = { ...attempt, number: entry.attemptCount, endedAs: null, endedAt: null }
+  const record: AttemptRecord = { ...attempt, number: entry.attemptCount, endedAs: null, endedAt: null, cold: null }
   if (entry.attempts.length === 0) entry.attempts = [record]
   else entry.attempts.push(record)
   if (entry.attempts.length > maxAttempts) entry.attempts.shift()

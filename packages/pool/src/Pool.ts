@@ -2,7 +2,7 @@
  * Many servers as one: jobs go in, each runs on the server that suits it best, and ends once, with the truth. Everything
  * that decides is a value or a layer: the queue, the router, the breakers, what follows a failure.
  */
-import { BackendId, type JobId, makeUuid } from "@effect-comfyui/execution/Ids"
+import { type BackendId, type JobId, makeUuid } from "@effect-comfyui/execution/Ids"
 import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { readTime } from "@effect-comfyui/execution/Time"
@@ -26,6 +26,8 @@ import * as Control from "./Control.ts"
 import type * as Demand from "./Demand.ts"
 import * as DemandReading from "./DemandReading.ts"
 import * as Discovery from "./Discovery.ts"
+import * as EstimatesStore from "./EstimatesStore.ts"
+import * as Etas from "./Etas.ts"
 import * as Explanation from "./Explanation.ts"
 import * as Failover from "./Failover.ts"
 import * as Fleet from "./Fleet.ts"
@@ -98,9 +100,6 @@ export class Pool extends Context.Service<Pool, Shape>()("@effect-comfyui/pool/P
 
 const poolError = (reason: PoolError["reason"]): PoolError => new PoolError({ reason })
 
-/** No server: what is known of a workflow over the whole fleet. */
-const anywhere = BackendId.make("*")
-
 const eventsKept = 1_024
 
 /** A pool that lives as long as its scope; closing it settles every job that is open. */
@@ -113,10 +112,14 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const router = yield* Router
   const hub = yield* PubSub.sliding<PoolEvent>(eventsKept)
   const fork = yield* FiberSet.makeRuntime()
-  const profiles = options.profiles === true ? yield* Profiles.make : undefined
-  const fleet = Fleet.make(options.breakers, options.sharing)
+  const learnt = options.estimates === undefined ? Estimates.init() : yield* EstimatesStore.open(options.estimates)
+  const fleet = Fleet.make(learnt, options.breakers, options.sharing)
   const jobs = Jobs.make()
   const ready = ReadySet.init()
+  const activeOf = (id: JobId) => scheduler.active.get(id)
+  const profiles = options.profiles === true
+    ? yield* Profiles.make({ fleet, ready, jobs, activeOf, events: Stream.fromPubSub(hub) })
+    : undefined
   const sinks = sinksOf(options.collect, options.sinks)
   let closed = false
   let metrics: PoolMetrics.Recorder | undefined
@@ -161,7 +164,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     publish(events)
     for (const event of events) Trail.told(entry, event, entry.attempts.at(-1))
     if (!elsewhere) metrics?.job(entry, events)
-    if (entry.isQueued) profiles?.told(entry, events, time().now)
+    if (entry.isQueued) profiles?.told(entry, events, time())
     // It waited until its first placement, or until its end.
     if (!entry.wasPlaced && (entry.ending !== undefined || told.some((one) => one._tag === "Placed"))) {
       entry.wasPlaced = true
@@ -207,6 +210,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     tellJob,
     tellServer: (member, told) => tellServer(member.facts.id, told),
     notice,
+    began: (entry, workflow) => void profiles?.began(entry, workflow),
     released: waiting.refuse,
     handedOn: (entry) => adoption.follow(entry)
   }).pipe(Scope.provide(work))
@@ -223,6 +227,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const snapshot = Effect.sync(look)
   const warn = (message: string) => void fork(Effect.logWarning(message))
   if (options.metrics === true) metrics = yield* PoolMetrics.make({ snapshot: look, time, warn })
+  const { active } = scheduler
   const isActive = (id: JobId): boolean => scheduler.active.has(id) || recovery.isOpen(id)
 
   /** The queue has it, and so does this pool. */
@@ -231,7 +236,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     const events = Job.queued(entry)
     publish(events)
     metrics?.job(entry, events)
-    profiles?.told(entry, events, time().now)
+    profiles?.told(entry, events, time())
     scheduler.wake()
     waiting.watch(entry)
     return waiting.refuse(entry)
@@ -254,6 +259,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   // ── Jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  const profiled: Profiles.Shape = profiles ?? Profiles.none
   const toJob = <Metadata extends Json.Json>(entry: Job.Entry, metadata: Metadata | null): PoolJob<Metadata> => ({
     id: entry.id,
     metadata,
@@ -262,11 +268,13 @@ export const make = Effect.fnUntraced(function*<R = never>(
     cancel: cancelEntry(entry),
     status: Effect.sync(() => Job.status(entry)),
     why: Effect.sync(() => entry.attempts.map((attempt) => ({ ...attempt }))),
-    explain: explain(entry)
+    explain: explain(entry),
+    profile: profiled.get(entry.id),
+    eta: profiled.eta(entry.id)
   })
 
   const isClosed = () => closed
-  const [active, isRecovering] = [scheduler.active, recovery.isOpen]
+  const isRecovering = recovery.isOpen
   const parts = { fleet, ready, jobs, router, active, isRecovering, isClosed, maxRunningPerTenant }
   const explain = (entry: Job.Entry) => Effect.sync(() => Explanation.of(parts, entry, time()))
 
@@ -294,9 +302,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
     const known = Jobs.get(jobs, entry.id)
     const full = known === undefined ? Admission.refusal(admission, tenant, time().now) : undefined
     if (full !== undefined) return yield* poolError(full)
+    if (known === undefined) profiles?.foreseen(entry, workflow)
     // It is known before the queue tells of it, or a claim would find nobody.
     if (known === undefined) Jobs.add(jobs, entry)
-    const { samples, warmMs } = Estimates.estimate(fleet.estimates, anywhere, entry.kind.affinity)
+    const { samples, warmMs } = Estimates.estimate(fleet.estimates, Etas.anywhere, entry.kind.affinity)
     const cost = samples > 0 ? warmMs : limits.estimateMs ?? warmMs
     const forget = Effect.suspend(() => {
       if (known === undefined) Jobs.drop(jobs, entry)
@@ -304,7 +313,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
     })
     const offered = yield* Effect.onError(queue.offer(offer(cost)), () => forget)
     if (offered === "queued") {
-      profiles?.began(entry, workflow)
       yield* joined(entry)
       yield* adoption.answered(entry.id)
       return toJob(entry, metadata)
@@ -379,8 +387,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
       changes: latest(snapshot, hub)
     },
     servers,
-    profiles: profiles ?? Profiles.none,
-    demand: DemandReading.changes(fleet, jobs, scheduler.active),
+    profiles: profiled,
+    demand: DemandReading.changes(fleet, jobs, active),
     drain: (timeout) =>
       Effect.suspend(() => {
         closed = true

@@ -2,6 +2,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Breakers from "./Breakers.ts"
 import type * as Discovery from "./Discovery.ts"
+import type * as EstimatesStore from "./EstimatesStore.ts"
 import type * as Failover from "./Failover.ts"
 import type * as Fleet from "./Fleet.ts"
 import type * as Membership from "./Membership.ts"
@@ -53,6 +54,8 @@ export interface Options<R = never> {
   readonly onClose?: "cancel" | "leave"
   /** Whether the time of its jobs is accounted for: see `Profiles`. Default false, and then it costs nothing. */
   readonly profiles?: boolean
+  /** Where what is learnt of times is kept, so that the next pool starts with it. Default: it goes with this one. */
+  readonly estimates?: EstimatesStore.Options
   /** Whether its figures go to Effect's metric registry, for whatever reads that: see `PoolMetrics`. Default false. */
   readonly metrics?: boolean
 }

@@ -91,7 +91,8 @@ export const size = ({ jobs, taken }: State): number => jobs.size - taken.size
 
 // ── Shares ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const weightOf = (state: State, tenant: string): number => state.weights.get(tenant) ?? 1
+/** A tenant's share beside the others. */
+export const weightOf = (state: State, tenant: string): number => state.weights.get(tenant) ?? 1
 
 /** Sets a tenant's share beside the others, 1 by default. Not positive or no number: the least there is. */
 export const setWeight = (state: State, tenant: string, weight: number): State => {

@@ -7,6 +7,7 @@ import type { Ending } from "@effect-comfyui/execution/ExecutionEvent"
 import type { JobId, RunId } from "@effect-comfyui/execution/Ids"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
+import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -42,6 +43,8 @@ export interface Options extends Settlement.Options, Collection.Options {
   readonly onClose: "cancel" | "leave"
   readonly tellServer: (member: Member.Member, told: ReadonlyArray<Member.Told>) => void
   readonly notice: (notices: ReadonlyArray<Breakers.Notice>) => void
+  /** An attempt of a job begins whose graph this is. */
+  readonly began: (entry: Job.Entry, workflow: Workflow) => void
   /** Something has ended: another job may be placed. */
   readonly wake: () => void
 }
@@ -172,6 +175,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     entry.attemptCount = number - 1
     const record = Job.attempted(entry, { runId, server, startedAt: sentAt, why })
     if (number === 1) RetryBudget.job(policy.budget, now())
+    options.began(entry, claim.payload.workflow)
     tellJob(entry, [{ _tag: "Placed", server, why }])
     const startedAt = now()
     if (entry.ledger.freeOn === server && !isLeft) yield* Effect.ignore(backend.freeMemory)
@@ -217,6 +221,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const executionMs = ranMs - (shown.startedAt ?? 0)
     // Without a model no run is a cold one; with one, nobody knows.
     const nothingToLoad = entry.kind.need.files.length === 0 ? false : undefined
+    // Of a run that was left nobody saw the beginning.
+    const cold = isLeft ? undefined : shown.found === undefined ? nothingToLoad : shown.found === null
+    record.cold = cold ?? null
     // The estimate is that of the submission; what the job really took is its tenant's.
     const charged = isLeft ? 0 : claim.head.cost
     ReadySet.correct(ready, entry.options.tenant, charged, shown.startedAt === undefined ? 0 : executionMs)
@@ -233,8 +240,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         recalled: one.recalled,
         neverRan: one.neverRan && !shown.began,
         began: shown.began,
-        // Of a run that was left nobody saw the beginning.
-        cold: isLeft ? undefined : shown.found === undefined ? nothingToLoad : shown.found === null,
+        cold,
         ranMs: executionMs,
         paid,
         anotherKeyBefore: before !== undefined && before.key !== key,

@@ -1,9 +1,17 @@
 /**
  * How long a workflow runs on a server, learnt from finished attempts: warm (its models were there) and cold, per server
- * and affinity key, with what the rest of the fleet shows as a prior. A fold: no clock, no randomness.
+ * and affinity key; before the first of them what the fleet shows of the key, of its classes, or of all keys. A fold: no
+ * clock, no randomness. It survives its process as JSON.
  */
-import type { BackendId } from "@effect-comfyui/execution/Ids"
+import { BackendId } from "@effect-comfyui/execution/Ids"
+import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as ClassEstimates from "./ClassEstimates.ts"
+import * as Document from "./internal/document.ts"
+import * as Samples from "./internal/samples.ts"
+import type { ProfilingError } from "./ProfilingError.ts"
 
 /** A finished attempt. `executionMs`: from the server's start to its end, without queue and transfers. */
 export interface Finished {
@@ -28,8 +36,8 @@ export interface Options {
 
 export const defaults: Options = { cap: 10_000, weight: 0.2, priorWarmMs: 10_000, priorSurchargeMs: 5_000 }
 
-/** What an estimate rests on: this pair, the key on other servers, all keys, or nothing but the prior. */
-export type Source = "pair" | "key" | "global" | "prior"
+/** What an estimate rests on: this pair, the key on other servers, its classes, all keys, or nothing but the prior. */
+export type Source = "pair" | "key" | "classes" | "global" | "prior"
 
 /** All times in milliseconds. */
 export interface Estimate {
@@ -52,20 +60,9 @@ export interface Quantiles {
   readonly samples: number
 }
 
-const ringSize = 64
-
-/** An average and the last samples of one kind. */
-interface Cell {
-  count: number
-  mean: number
-  readonly ring: Float32Array
-  /** Asked for at every attempt, and sorted anew after a few samples only. */
-  quantiles: Quantiles | undefined
-}
-
 interface Pair {
-  readonly warm: Cell
-  readonly cold: Cell
+  readonly warm: Samples.Samples
+  readonly cold: Samples.Samples
 }
 
 /** Owned by its driver; `step` updates it in place. */
@@ -77,11 +74,15 @@ export interface State {
   readonly keys: Map<AffinityKey, Pair>
   readonly all: Pair
   /** How slow a server is beside the fleet at the same keys: 1 is the average, 2 takes twice as long. */
-  readonly speeds: Map<BackendId, Cell>
+  readonly speeds: Map<BackendId, Samples.Samples>
+  /** What runs of a key took beside what their nodes were thought to take: 2 is twice as long. */
+  readonly ratios: Map<AffinityKey, Samples.Samples>
+  /** What keys are made of that have not run yet, as far as somebody said. */
+  readonly graphs: Map<AffinityKey, ClassEstimates.Graph>
+  classes: ClassEstimates.State
 }
 
-const cell = (): Cell => ({ count: 0, mean: 0, ring: new Float32Array(ringSize), quantiles: undefined })
-const pair = (): Pair => ({ warm: cell(), cold: cell() })
+const pair = (): Pair => ({ warm: Samples.make(), cold: Samples.make() })
 
 export const init = (options: Partial<Options> = {}): State => ({
   options: { ...defaults, ...options },
@@ -89,26 +90,21 @@ export const init = (options: Partial<Options> = {}): State => ({
   order: new Map(),
   keys: new Map(),
   all: pair(),
-  speeds: new Map()
+  speeds: new Map(),
+  ratios: new Map(),
+  graphs: new Map(),
+  classes: ClassEstimates.init(options.cap)
 })
 
-const add = (into: Cell, value: number, weight: number): void => {
-  into.ring[into.count % ringSize] = value
-  into.count++
-  into.mean += (value - into.mean) * Math.max(weight, 1 / into.count)
-}
-
-const touchKey = (state: State, key: AffinityKey): Pair => {
-  const known = state.keys.get(key) ?? pair()
-  state.keys.delete(key)
-  state.keys.set(key, known)
-  if (state.keys.size > state.options.cap) {
-    for (const oldest of state.keys.keys()) {
-      state.keys.delete(oldest)
-      break
-    }
+/** As the newest; the one unused for longest goes. */
+const touch = <Value>(of: Map<AffinityKey, Value>, key: AffinityKey, value: Value, cap: number): Value => {
+  of.delete(key)
+  of.set(key, value)
+  for (const oldest of of.keys()) {
+    if (of.size <= cap) break
+    of.delete(oldest)
   }
-  return known
+  return value
 }
 
 const removePair = (state: State, known: Pair, server: BackendId, key: AffinityKey): void => {
@@ -134,7 +130,7 @@ const touchPair = (state: State, server: BackendId, key: AffinityKey): Pair => {
   return known
 }
 
-const side = (of: Pair, cold: boolean): Cell => cold ? of.cold : of.warm
+const side = (of: Pair, cold: boolean): Samples.Samples => cold ? of.cold : of.warm
 
 /** Runs that are shorter on the average say more about the network and the clock than about a card. */
 const comparableMs = 100
@@ -143,29 +139,72 @@ const comparableMs = 100
 export const step = (state: State, { cold, executionMs, key, server }: Finished): State => {
   if (!Number.isFinite(executionMs) || executionMs < 0) return state
   const { cap, weight } = state.options
-  const ofKey = touchKey(state, key)
+  const ofKey = touch(state.keys, key, state.keys.get(key) ?? pair(), cap)
+  state.graphs.delete(key)
   const average = side(ofKey, cold)
   if (average.count > 0 && average.mean >= comparableMs) {
     let speed = state.speeds.get(server)
-    if (speed === undefined && state.speeds.size < cap) state.speeds.set(server, speed = cell())
+    if (speed === undefined && state.speeds.size < cap) state.speeds.set(server, speed = Samples.make())
     // One odd run says little about a server.
-    if (speed !== undefined) add(speed, Math.min(Math.max(executionMs / average.mean, 0.1), 10), weight / 2)
+    if (speed !== undefined) Samples.add(speed, Math.min(Math.max(executionMs / average.mean, 0.1), 10), weight / 2)
   }
-  add(average, executionMs, weight)
-  add(side(state.all, cold), executionMs, weight)
-  add(side(touchPair(state, server, key), cold), executionMs, weight)
+  Samples.add(average, executionMs, weight)
+  Samples.add(side(state.all, cold), executionMs, weight)
+  Samples.add(side(touchPair(state, server, key), cold), executionMs, weight)
   return state
 }
 
-/** A server that left: what is known of its pairs goes, what its runs say of keys stays. */
+/** Takes the nodes of a run that succeeded, for workflows that have not run yet. */
+export const learnClasses = (state: State, observed: ClassEstimates.Observed): State => {
+  ClassEstimates.step(state.classes, observed)
+  return state
+}
+
+/**
+ * Milliseconds that nodes are thought to take by their classes, see `ClassEstimates.expect`: on this server, warm or cold.
+ */
+export const ofGraph = (
+  state: State,
+  server: BackendId,
+  graph: ClassEstimates.Graph,
+  cold: boolean
+): number | null => ClassEstimates.expect(state.classes, server, graph, cold, speedOf(state, server))
+
+/** Takes what a run took of which `ofGraph` said something: how right that is for this key. */
+export const learnRatio = (state: State, key: AffinityKey, expectedMs: number, executionMs: number): State => {
+  const ratio = executionMs / Math.max(expectedMs, 1)
+  if (!Number.isFinite(ratio) || ratio < 0) return state
+  const { cap, weight } = state.options
+  Samples.add(touch(state.ratios, key, state.ratios.get(key) ?? Samples.make(), cap), ratio, weight)
+  return state
+}
+
+/** The last of these ratios, in order, where there are at least so many. */
+export const ratios = (state: State, key: AffinityKey, least: number): Float32Array | undefined => {
+  const known = state.ratios.get(key)
+  return known === undefined || known.count < least ? undefined : Samples.sorted(known)
+}
+
+/** Says what a key is made of; of use as long as none of its runs has finished, and ignored after. */
+export const foresee = (state: State, key: AffinityKey, workflow: Workflow): State => {
+  if (state.keys.has(key) || state.graphs.has(key) || state.classes.fleet.size === 0) return state
+  touch(state.graphs, key, ClassEstimates.graphOf(workflow), state.options.cap)
+  return state
+}
+
+/** A server that left: what is known of its pairs goes, what its runs say of keys and classes stays. */
 export const forget = (state: State, server: BackendId): State => {
   for (const [key, known] of [...state.pairs.get(server) ?? []]) removePair(state, known, server, key)
   state.speeds.delete(server)
+  ClassEstimates.forget(state.classes, server)
   return state
 }
 
-/** Servers are compared once a few of their runs can be compared. */
-const speedOf = (state: State, server: BackendId): number => {
+/**
+ * How slow a server is beside the others at the same keys: 2 takes twice as long. 1 until a few of its runs could be
+ * compared.
+ */
+export const speedOf = (state: State, server: BackendId): number => {
   const speed = state.speeds.get(server)
   return speed === undefined || speed.count < 3 ? 1 : speed.mean
 }
@@ -173,11 +212,17 @@ const speedOf = (state: State, server: BackendId): number => {
 const surchargeOf = (of: Pair | undefined): number | undefined =>
   of === undefined || of.warm.count === 0 || of.cold.count === 0 ? undefined : Math.max(0, of.cold.mean - of.warm.mean)
 
+const fromClasses = (state: State, server: BackendId, key: AffinityKey): number | undefined => {
+  const graph = state.graphs.get(key)
+  return graph === undefined ? undefined : ofGraph(state, server, graph, false) ?? undefined
+}
+
 const rarer = (of: Pair | undefined): number => of === undefined ? 0 : Math.min(of.warm.count, of.cold.count)
 
 /**
  * How long this key runs on this server: from its own samples, else from the same key elsewhere, scaled by how slow this
- * server is beside the others, else from all keys, else the prior. Constant time, and changes nothing.
+ * server is beside the others, else from its classes if somebody said what it is made of, else from all keys, else the
+ * prior. Constant time but for the classes of a key that never ran, and changes nothing.
  */
 export const estimate = (state: State, server: BackendId, key: AffinityKey): Estimate => {
   const own = state.pairs.get(server)?.get(key)
@@ -204,13 +249,18 @@ export const estimate = (state: State, server: BackendId, key: AffinityKey): Est
     const warm = ofKey.warm.count > 0 ? ofKey.warm.mean * speed : Math.max(0, ofKey.cold.mean * speed - surcharge)
     return figures(warm, count(ofKey), "key")
   }
+  const foreseen = fromClasses(state, server, key)
+  if (foreseen !== undefined) return figures(foreseen, 0, "classes")
   if (state.all.warm.count > 0) return figures(state.all.warm.mean * speed, 0, "global")
   if (state.all.cold.count > 0) return figures(Math.max(0, state.all.cold.mean * speed - surcharge), 0, "global")
   return figures(priorWarmMs, 0, "prior")
 }
 
-/** New samples among so many times their number change quantiles too little to sort again. */
-const staleShare = 1 / 16
+/** The share of runs of this key that were cold, of all keys where none of it is known; half where nothing is. */
+export const coldShare = (state: State, key: AffinityKey): number => {
+  const { cold, warm } = state.keys.get(key) ?? state.all
+  return (cold.count + 1) / (cold.count + warm.count + 2)
+}
 
 /** Quantiles of this key, cold or warm, on this server; undefined without a sample. At most a sixteenth behind. */
 export const quantiles = (
@@ -222,12 +272,36 @@ export const quantiles = (
   const own = state.pairs.get(server)?.get(key)
   const of = own === undefined ? undefined : side(own, cold)
   if (of === undefined || of.count === 0) return undefined
-  const known = of.quantiles
-  if (known !== undefined && of.count - known.samples < of.count * staleShare) return known
-  const sorted = of.ring.slice(0, Math.min(of.count, ringSize)).toSorted()
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
-  of.quantiles = { p50: at(0.5), p90: at(0.9), p99: at(0.99), samples: of.count }
-  return of.quantiles
+  return {
+    p50: Samples.quantile(of, 0.5),
+    p90: Samples.quantile(of, 0.9),
+    p99: Samples.quantile(of, 0.99),
+    samples: of.sortedAt
+  }
+}
+
+/** The last times of such runs, in order, and whether they are of this server or of the key on all of them. */
+export interface Times {
+  readonly sorted: Float32Array
+  readonly of: "pair" | "key"
+}
+
+/** Times of this key, cold or warm: on this server where there are at least so many, else on all; at most the last 64. */
+export const times = (
+  state: State,
+  server: BackendId,
+  key: AffinityKey,
+  cold: boolean,
+  least: number
+): Times | undefined => {
+  const own = state.pairs.get(server)?.get(key)
+  if (own !== undefined && side(own, cold).count >= least) {
+    return { sorted: Samples.sorted(side(own, cold)), of: "pair" }
+  }
+  const ofKey = state.keys.get(key)
+  return ofKey === undefined || side(ofKey, cold).count < least
+    ? undefined
+    : { sorted: Samples.sorted(side(ofKey, cold)), of: "key" }
 }
 
 /** One row per known pair, for people and dashboards. */
@@ -235,3 +309,67 @@ export const snapshot = (
   state: State
 ): ReadonlyArray<{ readonly server: BackendId; readonly key: AffinityKey; readonly estimate: Estimate }> =>
   [...state.order.values()].map(([server, key]) => ({ server, key, estimate: estimate(state, server, key) }))
+
+// ── Kept ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The version of documents that this release writes and reads. */
+export const version = 1
+
+const StoredPair = { warm: Samples.Stored, cold: Samples.Stored }
+const StoredKey = Schema.TemplateLiteral(["a1:", Schema.String])
+
+/** What was learnt as JSON, what was used least lately first; times are milliseconds, to three digits. */
+export const Stored = Schema.Struct({
+  version: Schema.Literal(version),
+  all: Schema.Struct(StoredPair),
+  keys: Schema.Array(Schema.Struct({ key: StoredKey, ...StoredPair })),
+  pairs: Schema.Array(Schema.Struct({ server: BackendId, key: StoredKey, ...StoredPair })),
+  speeds: Schema.Array(Schema.Struct({ server: BackendId, samples: Samples.Stored })),
+  ratios: Schema.Array(Schema.Struct({ key: StoredKey, samples: Samples.Stored })),
+  classes: ClassEstimates.Stored
+})
+export type Stored = typeof Stored.Type
+
+const storedPair = ({ cold, warm }: Pair) => ({ warm: Samples.toStored(warm), cold: Samples.toStored(cold) })
+
+/** Everything as plain data. */
+export const toStored = (state: State): Stored => ({
+  version,
+  all: storedPair(state.all),
+  keys: Array.from(state.keys, ([key, known]) => ({ key, ...storedPair(known) })),
+  pairs: Array.from(state.order, ([known, [server, key]]) => ({ server, key, ...storedPair(known) })),
+  speeds: Array.from(state.speeds, ([server, speed]) => ({ server, samples: Samples.toStored(speed) })),
+  ratios: Array.from(state.ratios, ([key, ratio]) => ({ key, samples: Samples.toStored(ratio) })),
+  classes: ClassEstimates.toStored(state.classes)
+})
+
+const restore = (
+  into: Pair,
+  { cold, warm }: { readonly cold: Samples.Stored; readonly warm: Samples.Stored }
+): void => {
+  Object.assign(into.warm, Samples.fromStored(warm))
+  Object.assign(into.cold, Samples.fromStored(cold))
+}
+
+/** The same again, under these options. */
+export const fromStored = (stored: Stored, options: Partial<Options> = {}): State => {
+  const state = init(options)
+  restore(state.all, stored.all)
+  for (const { key, ...times } of stored.keys) restore(touch(state.keys, key, pair(), state.options.cap), times)
+  for (const { key, server, ...times } of stored.pairs) restore(touchPair(state, server, key), times)
+  for (const { samples, server } of stored.speeds.slice(-state.options.cap)) {
+    state.speeds.set(server, Samples.fromStored(samples))
+  }
+  for (const { key, samples } of stored.ratios) {
+    touch(state.ratios, key, Samples.fromStored(samples), state.options.cap)
+  }
+  state.classes = ClassEstimates.fromStored(stored.classes, options.cap)
+  return state
+}
+
+/** The text of what was learnt, for files and other processes. */
+export const toJson = (state: State): string => JSON.stringify(toStored(state))
+
+/** What was learnt, from a text; another version, and what is no such document, is a typed error. */
+export const fromJson = (text: string, options: Partial<Options> = {}): Result.Result<State, ProfilingError> =>
+  Result.map(Document.read(Stored, version, text), (stored) => fromStored(stored, options))

@@ -144,3 +144,11 @@ export const rest = (fifo: Fifo, out: Array<JobHead>, most: number, lives: (head
     } else return
   }
 }
+
+/** About how many come before this place in the order of arrival: where some were taken out, their share of them too. */
+export const countBefore = (fifo: Fifo, sequence: number): number => {
+  const early = fifo.early === undefined ? 0 : lowerBound(fifo.early, sequence)
+  const late = Math.max(0, lowerBound(fifo.heads, sequence) - fifo.start)
+  const held = fifo.heads.length - fifo.start
+  return early + (held === 0 ? 0 : late * (1 - fifo.holes / held))
+}
