@@ -3,6 +3,7 @@
  * loading is weighed against waiting for a busy one, and against what the loading would push out elsewhere.
  */
 import type { BackendId } from "@effect-comfyui/execution/Ids"
+import type { Estimate } from "@effect-comfyui/profiling/Estimates"
 import * as Duration from "effect/Duration"
 import * as Defaults from "./Defaults.ts"
 import type { JobHead } from "./JobHead.ts"
@@ -32,10 +33,8 @@ export const defaults: Options = {
 interface Cost {
   readonly server: BackendId
   readonly total: number
-  readonly coldMs: number
+  readonly estimate: Estimate
   readonly evictionMs: number
-  readonly surchargeMs: number
-  readonly surchargeSamples: number
 }
 
 /** What the models that go are worth: dear to load, wanted, and nowhere else. */
@@ -54,10 +53,10 @@ const coldCost = (
   options: Options,
   evictions: Map<BackendId, number>
 ): Cost => {
-  const { coldMs, surchargeMs, surchargeSamples } = view.estimate(id, job.affinity)
+  const estimate = view.estimate(id, job.affinity)
   let evictionMs = evictions.get(id)
   if (evictionMs === undefined) evictions.set(id, evictionMs = evictionCost(view, id, options.eviction))
-  return { server: id, total: (coldMs + evictionMs) / weight, coldMs, evictionMs, surchargeMs, surchargeSamples }
+  return { server: id, total: (estimate.coldMs + evictionMs) / weight, estimate, evictionMs }
 }
 
 /** The idle server that has the job's models and runs it soonest; one that still has its results before all. */
@@ -72,7 +71,7 @@ const warmServer = (view: View, job: JobHead, idle: ReadonlyMap<BackendId, Idle>
   if (found === undefined) return undefined
   const { server } = found
   const warmth = view.warmth(server, job.affinity)
-  const { source, warmMs } = view.estimate(server, job.affinity)
+  const { samples, source, warmMs } = view.estimate(server, job.affinity)
   return place(job, server, {
     policy: "cost-aware",
     warm: true,
@@ -80,14 +79,16 @@ const warmServer = (view: View, job: JobHead, idle: ReadonlyMap<BackendId, Idle>
       ? {}
       : { evidence: warmth.evidence, level: warmth.level, since: warmth.since, k: warmth.among },
     estimateMs: Math.round(warmMs),
-    estimateFrom: source
+    estimateFrom: source,
+    estimateSamples: samples
   })
 }
 
 /** When a busy server that has the models will be done, if that is worth waiting for. */
 const warmSoon = (view: View, job: JobHead, cost: Cost, options: Options): number | undefined => {
-  if (cost.surchargeSamples < options.warmWaitSamples) return undefined
-  const limit = Math.min(options.warmWaitShare * cost.surchargeMs, options.warmWait)
+  const { surchargeMs, surchargeSamples } = cost.estimate
+  if (surchargeSamples < options.warmWaitSamples) return undefined
+  const limit = Math.min(options.warmWaitShare * surchargeMs, options.warmWait)
   let soonest: number | undefined
   for (const server of view.residentOn(job.affinity)) {
     if (!view.eligible(job, server)) continue
@@ -99,14 +100,16 @@ const warmSoon = (view: View, job: JobHead, cost: Cost, options: Options): numbe
   return soonest
 }
 
-const coldWhy = (cost: Cost, view: View, forced: boolean): Why => ({
+const coldWhy = ({ estimate, evictionMs }: Cost, view: View, forced: boolean): Why => ({
   policy: "cost-aware",
   warm: false,
   forced,
-  estimateMs: Math.round(cost.coldMs),
-  surchargeMs: Math.round(cost.surchargeMs),
-  surchargeSamples: cost.surchargeSamples,
-  evictionMs: Math.round(cost.evictionMs),
+  estimateMs: Math.round(estimate.coldMs),
+  estimateFrom: estimate.source,
+  estimateSamples: estimate.samples,
+  surchargeMs: Math.round(estimate.surchargeMs),
+  surchargeSamples: estimate.surchargeSamples,
+  evictionMs: Math.round(evictionMs),
   idle: view.idle.length
 })
 

@@ -3,7 +3,7 @@
  * Two places are written in turn, each whole: a process that is killed while it writes loses what one save was about.
  */
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { KeyValueStore } from "effect/persistence/KeyValueStore"
 import * as Schema from "effect/Schema"

@@ -221,8 +221,17 @@ export const make = Effect.fnUntraced(function*(
       if (from === undefined || from > at || isStopped()) continue
       const next = follower(member, held.key, at)
       if (next === undefined) continue
-      const endsIn = Math.max(0, Math.round(held.since + held.expectedMs - at))
-      yield* place(next, member, { policy: router.name, warm: true, prefetched: true, endsInMs: endsIn }, true)
+      const { samples, source, warmMs } = Estimates.estimate(fleet.estimates, member.facts.id, held.key)
+      const why = {
+        policy: router.name,
+        warm: true,
+        prefetched: true,
+        endsInMs: Math.max(0, Math.round(held.since + held.expectedMs - at)),
+        estimateMs: Math.round(warmMs),
+        estimateFrom: source,
+        estimateSamples: samples
+      }
+      yield* place(next, member, why, true)
     }
     return until
   })

@@ -38,8 +38,8 @@ const down = ({ expectedMs, lowMs }: Span): number => Math.max(leastMs, expected
 
 const up = ({ expectedMs, highMs }: Span): number => Math.max(leastMs, highMs - expectedMs)
 
-/** One ending says no more than this. */
-const farthest = 20
+/** What is beyond this is as good as endless. */
+const farthest = 1e6
 
 /** How fast an end follows what ends beyond it. */
 const pace = 0.02

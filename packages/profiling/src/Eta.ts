@@ -101,6 +101,9 @@ const total = (state: Estimates.State, running: Running): Span => {
   return ofAverage(meanMs, samples > 0 || expectedMs !== null ? vague : unknown, elapsedMs)
 }
 
+/** A pace is not to be had from less. */
+const leastDone = 0.001
+
 /** Its own pace, give or take. */
 const [faster, slower] = [0.75, 1.35]
 
@@ -110,7 +113,7 @@ const [faster, slower] = [0.75, 1.35]
  */
 export const ofRun = (state: Estimates.State, running: Running): Span => {
   const { doneAtMs, elapsedMs } = running
-  const done = Math.min(Math.max(running.done, 0), 1)
+  const done = running.done < leastDone ? 0 : Math.min(running.done, 1)
   const span = total(state, running)
   const others = (1 - done) ** 3
   const own = done === 0 ? 0 : doneAtMs * (1 - done) / done

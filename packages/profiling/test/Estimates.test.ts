@@ -2,6 +2,7 @@ import { BackendId } from "@effect-comfyui/execution/Ids"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
 import * as fc from "fast-check"
 
 const one = BackendId.make("one")
@@ -102,5 +103,60 @@ describe("Estimates", () => {
         assert.strictEqual(estimate.samples, times.length)
       }
     }))
+  })
+
+  it("is the same after its process has ended: as JSON and back", () => {
+    fc.assert(fc.property(fc.array(anyRun, { maxLength: 300 }), fc.array(anyRun, { maxLength: 80 }), (runs, more) => {
+      const state = learn(runs)
+      const again = Result.getOrThrow(Estimates.fromJson(Estimates.toJson(state)))
+      // What comes later is learnt in the same way.
+      for (const run of more) {
+        Estimates.step(state, run)
+        Estimates.step(again, run)
+      }
+      for (const { estimate, key, server } of Estimates.snapshot(state)) {
+        const found = Estimates.estimate(again, server, key)
+        assert.closeTo(found.warmMs, estimate.warmMs, 0.01 + estimate.warmMs * 1e-6)
+        assert.closeTo(found.coldMs, estimate.coldMs, 0.02 + estimate.coldMs * 1e-6)
+        assert.deepStrictEqual([found.samples, found.source], [estimate.samples, estimate.source])
+        for (const cold of [true, false]) {
+          const [a, b] = [state, again].map((one) => Estimates.quantiles(one, server, key, cold)?.p50 ?? 0)
+          // Quantiles are at most a sixteenth of the samples behind, and not always at the same time.
+          if ((a ?? 0) > 1 && more.length === 0) assert.closeTo(b ?? 0, a ?? 0, (a ?? 0) * 1e-3)
+        }
+      }
+      assert.deepStrictEqual(
+        Estimates.snapshot(again).map(({ key, server }) => `${server} ${key}`),
+        Estimates.snapshot(state).map(({ key, server }) => `${server} ${key}`)
+      )
+    }))
+  })
+
+  it("keeps its caps when it is read, and refuses what is no such document", () => {
+    const runs = Array.from({ length: 100 }, (_, i) => finished(one, `a1:${i}`, false, 10)).flat()
+    const small = Result.getOrThrow(Estimates.fromJson(Estimates.toJson(learn(runs)), { cap: 8 }))
+    assert.deepStrictEqual([small.order.size, small.keys.size], [8, 8])
+    assert.strictEqual(Estimates.estimate(small, one, "a1:99").source, "pair")
+    const text = Estimates.toJson(learn(runs))
+    const broken = [
+      "",
+      "null",
+      text.slice(0, -20),
+      text.replace("\"version\":1", "\"version\":2"),
+      text.replaceAll("\"count\":1", "\"count\":-1"),
+      text.replaceAll("\"count\":1", "\"count\":\"many\"")
+    ]
+    for (const bad of broken) assert.isTrue(Result.isFailure(Estimates.fromJson(bad)))
+  })
+
+  it("takes a count that no samples bear out for theirs", () => {
+    const text = Estimates.toJson(learn(finished(one, "a1:a", false, 10, 20))).replaceAll(
+      "\"count\":2",
+      "\"count\":900"
+    )
+    const state = Result.getOrThrow(Estimates.fromJson(text))
+    assert.strictEqual(Estimates.estimate(state, one, "a1:a").samples, 2)
+    Estimates.step(state, { server: one, key: "a1:a", cold: false, executionMs: 30 })
+    assert.deepInclude(Estimates.quantiles(state, one, "a1:a", false), { p50: 20, p99: 30, samples: 3 })
   })
 })
