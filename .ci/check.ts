@@ -12,7 +12,7 @@ import { bareConsumer, installBare, nodeConsumer } from "./steps/consumer.ts"
 import { direction } from "./steps/direction.ts"
 import { build, content, lintPackage, pack } from "./steps/pack.ts"
 import { parity } from "./steps/parity.ts"
-import { readmes } from "./steps/readmes.ts"
+import { programs } from "./steps/programs.ts"
 import { declared, length, usedInternals } from "./steps/sources.ts"
 
 // Outside the repository, where nothing finds the workspace's own packages by walking up.
@@ -38,7 +38,7 @@ const steps: ReadonlyArray<Step> = [
   { name: "consumer", needs: ["install"], run: () => bareConsumer(bare) },
   { name: "browser bundle", needs: ["install"], run: () => browser(bare) },
   { name: "consumer on node", needs: ["pack"], run: () => nodeConsumer(join(work, "node"), tarballs) },
-  { name: "programs of the READMEs", needs: ["build"], run: readmes },
+  { name: "programs of the pages", needs: ["build"], run: programs },
   { name: "tests named in docs/parity.md", run: parity },
   { name: "types", needs: ["build"], run: types },
   { name: "lint", run: lint },
