@@ -24,7 +24,7 @@ const side = async (url: string, way: Way) => {
     work: async () => {
       const worker = workers[next++ % threads]
       if (worker === undefined) return 0
-      worker.postMessage(count)
+      worker.postMessage(count, [])
       await once(worker, "message")
       return count
     },

@@ -46,6 +46,6 @@ const { url, way }: { readonly url: string; readonly way: Way } = workerData
 const runs = await ways[way]()
 const { client } = await Ours.connect(url)
 parentPort?.on("message", (count: number) => {
-  void runs(client, count).then(() => parentPort?.postMessage(count))
+  void runs(client, count).then(() => parentPort?.postMessage(count, []))
 })
-parentPort?.postMessage(0)
+parentPort?.postMessage(0, [])
