@@ -41,6 +41,11 @@ interface Named {
 export interface Compared extends Named {
   /** `cpu`: nanoseconds of CPU time of this process per unit. `rate`: units per second by the clock. */
   readonly measure: "cpu" | "rate"
+  /**
+   * How often each side works within a round, in turns; default once. Many short turns see the same machine where it has
+   * other work to do now and then.
+   */
+  readonly turns?: number
   readonly prepare: () => Sides | Promise<Sides>
 }
 

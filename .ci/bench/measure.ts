@@ -3,31 +3,51 @@ import { setImmediate as turn } from "node:timers/promises"
 import type { Case, Compared, Sample, Work } from "./contract.ts"
 import { median, rounds } from "./statistics.ts"
 
-const cpu = async (work: Work): Promise<number> => {
+/** Units that were done, and what they took. */
+interface Spent {
+  readonly units: number
+  readonly took: number
+}
+
+/** Nanoseconds of CPU time. */
+const cpu = async (work: Work): Promise<Spent> => {
   const before = process.cpuUsage()
   const units = await work()
   const { system, user } = process.cpuUsage(before)
-  return (user + system) * 1000 / units
+  return { units, took: (user + system) * 1000 }
 }
 
-const rate = async (work: Work): Promise<number> => {
+/** Seconds by the clock. */
+const rate = async (work: Work): Promise<Spent> => {
   const before = performance.now()
   const units = await work()
-  return units * 1000 / (performance.now() - before)
+  return { units, took: (performance.now() - before) / 1000 }
 }
 
+const add = (one: Spent, other: Spent): Spent => ({ units: one.units + other.units, took: one.took + other.took })
+
+const nothing: Spent = { units: 0, took: 0 }
+
 const compared = async (one: Compared): Promise<ReadonlyArray<Sample>> => {
-  const figure = one.measure === "cpu" ? cpu : rate
+  const spend = one.measure === "cpu" ? cpu : rate
+  const figure = ({ took, units }: Spent) => one.measure === "cpu" ? took / units : units / took
   const sides = await one.prepare()
   const samples: Array<Sample> = []
   const warmUp = 3
+  const { turns = 1 } = one
+  let oursIsFirst = false
   try {
     for (let round = -warmUp; round < rounds(one); round++) {
       await turn()
-      // The side that goes first changes every round.
-      const first = round % 2 === 0 ? await figure(sides.ours) : undefined
-      const reference = await figure(sides.reference)
-      const ours = first ?? await figure(sides.ours)
+      const sums = { ours: nothing, reference: nothing }
+      for (let i = 0; i < turns; i++) {
+        // The side that goes first changes every time.
+        oursIsFirst = !oursIsFirst
+        for (const side of oursIsFirst ? ["ours", "reference"] as const : ["reference", "ours"] as const) {
+          sums[side] = add(sums[side], await spend(sides[side]))
+        }
+      }
+      const [ours, reference] = [figure(sums.ours), figure(sums.reference)]
       if (round >= 0) samples.push({ ours, reference, ratio: ours / reference })
     }
   } finally {

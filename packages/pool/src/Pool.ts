@@ -296,7 +296,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     const metadata = wanted.metadata ?? null
     if (closed) return yield* poolError({ _tag: "Closed" })
     const { entry, offer } = yield* Effect.fromResult(
-      Submission.prepare(jobs, workflow, wanted, yield* makeUuid, time(), sinks)
+      Submission.prepare(jobs, workflow, wanted, yield* makeUuid, time(), sinks, options.defaults)
     )
     const { limits, tenant } = entry.options
     const known = Jobs.get(jobs, entry.id)

@@ -5,6 +5,7 @@ import type * as Discovery from "./Discovery.ts"
 import type * as EstimatesStore from "./EstimatesStore.ts"
 import type * as Failover from "./Failover.ts"
 import type * as Fleet from "./Fleet.ts"
+import type { JobOptions } from "./JobOptions.ts"
 import type * as Membership from "./Membership.ts"
 import type * as Prefetch from "./Prefetch.ts"
 import type * as Restarts from "./Restarts.ts"
@@ -18,6 +19,8 @@ export interface Options<R = never> {
   readonly servers?: ReadonlyArray<Servers.ServerSpec<R>>
   /** Servers that come and go by themselves: see `Discovery`. */
   readonly discovery?: Discovery.Sets<Servers.ServerSpec<R>, R>
+  /** For jobs that say nothing themselves, limit by limit. */
+  readonly defaults?: Pick<JobOptions, "timeouts" | "deadline" | "onAmbiguity">
   readonly failover?: Partial<Failover.Policy>
   readonly breakers?: Partial<Breakers.Options>
   readonly budget?: Partial<RetryBudget.Options>

@@ -14,6 +14,7 @@ import type { JobRecord, Offer } from "./JobQueue.ts"
 import * as Jobs from "./Jobs.ts"
 import { sizeClassOf } from "./MemoryNeeds.ts"
 import * as Need from "./Need.ts"
+import type { Options } from "./PoolOptions.ts"
 
 /** The job's id: the caller's, one that its idempotency key stands for, or a fresh one. */
 const idOf = (id: JobId | undefined, key: string | undefined, fresh: string): JobId =>
@@ -33,6 +34,12 @@ const newKind = (
   options: Checked
 ): Jobs.Kind => ({ affinity, placement, need: Need.of(workflow, options), jobs: 0 })
 
+/** What a job asks for, and what the pool says in its place. */
+const within = (wanted: JobOptions, defaults: Options["defaults"]): JobOptions =>
+  defaults === undefined
+    ? wanted
+    : { ...defaults, ...wanted, timeouts: { ...defaults.timeouts, ...wanted.timeouts } }
+
 /** `fresh`: an id nobody has. Fails for options that mean nothing, and for a graph in a circle. */
 export const prepare = (
   jobs: Jobs.Jobs,
@@ -40,10 +47,15 @@ export const prepare = (
   wanted: JobOptions,
   fresh: string,
   { at, now }: Time,
-  sinks?: Sinks
+  sinks?: Sinks,
+  defaults?: Options["defaults"]
 ): Result.Result<Prepared, PoolError> =>
   Result.gen(function*() {
-    const { attachments, id: named, idempotencyKey, options } = yield* check(wanted, sinks, sizeClassOf(workflow))
+    const { attachments, id: named, idempotencyKey, options } = yield* check(
+      within(wanted, defaults),
+      sinks,
+      sizeClassOf(workflow)
+    )
     const key = yield* Result.mapError(
       WorkflowKey.affinity(workflow),
       ({ message }) => new PoolError({ reason: { _tag: "InvalidOptions", option: "workflow", problem: message } })

@@ -2,8 +2,9 @@
 import type * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import * as Credentials from "@effect-comfyui/client/Credentials"
 import { BackendId } from "@effect-comfyui/execution/Ids"
+import type * as Breakers from "@effect-comfyui/pool/Breakers"
+import { type Found, nameOf } from "@effect-comfyui/pool/Discovery"
 import type * as Failover from "@effect-comfyui/pool/Failover"
-import type { JobOptions } from "@effect-comfyui/pool/JobOptions"
 import type { Options } from "@effect-comfyui/pool/PoolOptions"
 import type { ServerSpec } from "@effect-comfyui/pool/Servers"
 import * as Duration from "effect/Duration"
@@ -61,22 +62,63 @@ export const memberOf = (server: Server): Omit<ServerSpec, "make" | "control"> =
   })
 })
 
-const failoverOf = ({ delay, maxDelay, ...counts }: NonNullable<Settings["failover"]>): Partial<Failover.Policy> => ({
-  ...counts,
-  ...said({ delay: millis(delay), delayCap: millis(maxDelay) })
+/** The same of a server that was found. */
+export const foundOf = ({ url, ...facts }: Found): Omit<ServerSpec, "make" | "control"> => ({
+  ...facts,
+  id: nameOf(facts.id === undefined ? { url } : { url, id: facts.id }),
+  address: url
 })
+
+/** How ambiguity is met is said per job. */
+const failoverOf = (failover: NonNullable<Settings["failover"]>): Partial<Failover.Policy> => {
+  const { delay, foreignInterrupts, maxDelay, nodeFailures, outOfMemory, serverDeaths, serverFaults } = failover
+  return said({
+    serverDeaths,
+    outOfMemory,
+    foreignInterrupts,
+    serverFaults,
+    nodeFailures,
+    delay: millis(delay),
+    delayCap: millis(maxDelay)
+  })
+}
+
+const breakersOf = (
+  { fastWithin, keyWindow, maxOpen, open, ...counts }: NonNullable<Settings["breakers"]>
+): Partial<Breakers.Options> => ({
+  ...counts,
+  ...said({
+    keyWindow: millis(keyWindow),
+    fastWithin: millis(fastWithin),
+    open: millis(open),
+    openCap: millis(maxOpen)
+  })
+})
+
+/** What jobs are limited by, and how they are treated, that do not say so themselves. */
+const defaultsOf = ({ failover = {}, timeouts = {} }: Settings): Options["defaults"] => {
+  const { deadline, nodeIdle, queue, start, total } = timeouts
+  const limits = said({ queue, start, nodeIdle, total })
+  const defaults = said({
+    timeouts: Object.keys(limits).length === 0 ? undefined : limits,
+    deadline,
+    onAmbiguity: failover.onAmbiguity
+  })
+  return Object.keys(defaults).length === 0 ? undefined : defaults
+}
 
 const laneOf = ({ servers, tags, under }: NonNullable<NonNullable<Settings["routing"]>["lanes"]>[number]) => ({
   under,
   ...said({ tags, servers: servers?.map((name) => BackendId.make(name)) })
 })
 
-/** The pool, but for its servers. */
-export const poolOf = (
-  { failover, queue = {}, routing = {}, timeouts = {} }: Settings
-): Omit<Options, "servers" | "discovery"> =>
-  said({
+/** The pool, but for its servers and for what only a platform can do. */
+export const poolOf = (settings: Settings): Omit<Options, "servers" | "discovery" | "collect"> => {
+  const { breakers, failover, profiling, queue = {}, routing = {}, timeouts = {} } = settings
+  return said({
+    defaults: defaultsOf(settings),
     failover: failover === undefined ? undefined : failoverOf(failover),
+    breakers: breakers === undefined ? undefined : breakersOf(breakers),
     maxQueued: queue.maxQueued,
     maxQueuedPerTenant: queue.maxQueuedPerTenant,
     maxRunningPerTenant: queue.maxRunningPerTenant,
@@ -85,16 +127,7 @@ export const poolOf = (
     lanes: routing.lanes?.map(laneOf),
     prefetch: routing.prefetch === "off" ? "off" as const : undefined,
     sharing: routing.sharing,
-    probe: timeouts.probe
+    probe: timeouts.probe,
+    profiles: profiling === undefined || profiling.jobs === false ? undefined : true
   })
-
-/** What jobs are limited by that do not say so themselves. */
-export const limitsOf = ({ timeouts = {} }: Settings): Pick<JobOptions, "timeouts" | "deadline"> => ({
-  timeouts: said({
-    queue: timeouts.queue,
-    start: timeouts.start,
-    nodeIdle: timeouts.nodeIdle,
-    total: timeouts.total
-  }),
-  ...said({ deadline: timeouts.deadline })
-})
+}

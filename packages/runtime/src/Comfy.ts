@@ -6,13 +6,12 @@ import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
 import { type Download, type Files, FilesError } from "@effect-comfyui/execution/Files"
 import type { BackendId } from "@effect-comfyui/execution/Ids"
 import type { JobError } from "@effect-comfyui/execution/JobEvent"
-import type { JobOptions } from "@effect-comfyui/pool/JobOptions"
+import type { Found } from "@effect-comfyui/pool/Discovery"
 import type { JobQueue } from "@effect-comfyui/pool/JobQueue"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import type * as Router from "@effect-comfyui/pool/Router"
 import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
 import type { ServerSpec } from "@effect-comfyui/pool/Servers"
-import type { Json } from "@effect-comfyui/workflow/Json"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
@@ -20,8 +19,10 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import type { WebSocketConstructor } from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
 import * as Assembly from "./Assembly.ts"
 import * as ComfyConfig from "./ComfyConfig.ts"
+import { ComfyPlatform } from "./ComfyPlatform.ts"
 import type { ConfigError } from "./ConfigError.ts"
 import * as ProfileLog from "./ProfileLog.ts"
 import * as Results from "./Results.ts"
@@ -35,7 +36,7 @@ export interface Shape {
     job: Pool.PoolJob,
     declared: Results.Declared<A>
   ) => Effect.Effect<Results.Success<A>, JobError | Results.ResultError>
-  /** The files of a server, while it is a member: else `Unreachable`. */
+  /** The files of a server, from wherever it came, while it is a member and reached: else `Unreachable`. */
   readonly filesOf: (server: BackendId | null) => Effect.Effect<Files, FilesError>
   /** Opens a file of a result on the server that made it, while that is a member. */
   readonly download: (file: Results.ResultFile) => Effect.Effect<Download, FilesError>
@@ -47,39 +48,31 @@ export class Comfy extends Context.Service<Comfy, Shape>()("@effect-comfyui/runt
 /** The seams to the world that the clients of servers need. */
 export type Seams = HttpClient | WebSocketConstructor
 
-/** The clients of the members, by name, while they are. */
-type Clients = Map<BackendId, ComfyClient.Shape>
+/** The files of the members, by name, while they are. */
+type FilesOf = Map<BackendId, Files>
 
-const specOf = (server: ComfyConfig.Server, settings: ComfyConfig.Settings, clients: Clients): ServerSpec<Seams> => {
-  const member = Assembly.memberOf(server)
-  return {
-    ...member,
-    make: Effect.map(
-      Effect.tap(ComfyClient.make(Assembly.clientOf(server, settings)), (client) =>
-        Effect.acquireRelease(
-          Effect.sync(() => clients.set(member.id, client)),
-          () => Effect.sync(() => clients.delete(member.id))
-        )),
-      ComfyClient.backend
-    )
-  }
-}
+/** The server, whose files are known for as long as it is a member. */
+const reached = (filesOf: FilesOf) => <R>(spec: ServerSpec<R>): ServerSpec<R> => ({
+  ...spec,
+  make: Effect.tap(spec.make, ({ files }) =>
+    Effect.acquireRelease(
+      Effect.sync(() => filesOf.set(spec.id, files)),
+      // One that came after it under its name stays.
+      () => Effect.sync(() => filesOf.get(spec.id) === files && filesOf.delete(spec.id))
+    ))
+})
 
-/** The pool, whose jobs have these limits where they say nothing themselves. */
-const limited = (pool: Pool.Shape, settings: ComfyConfig.Settings): Pool.Shape => {
-  const { deadline, timeouts } = Assembly.limitsOf(settings)
-  const within = <M extends Json>(options: JobOptions<M> = {}): JobOptions<M> => ({
-    ...deadline === undefined ? {} : { deadline },
-    ...options,
-    timeouts: { ...timeouts, ...options.timeouts }
-  })
-  if (settings.timeouts === undefined) return pool
-  return {
-    ...pool,
-    submit: (workflow, options) => pool.submit(workflow, within(options)),
-    submitAll: (workflows, options) => pool.submitAll(workflows, within(options)),
-    run: (workflow, options) => pool.run(workflow, within(options))
-  }
+const backendOf = (server: ComfyConfig.Server, settings: ComfyConfig.Settings) =>
+  Effect.map(ComfyClient.make(Assembly.clientOf(server, settings)), ComfyClient.backend)
+
+const specOf = (settings: ComfyConfig.Settings) => (server: ComfyConfig.Server): ServerSpec<Seams> => ({
+  ...Assembly.memberOf(server),
+  make: backendOf(server, settings)
+})
+
+const foundOf = (settings: ComfyConfig.Settings) => (found: Found): ServerSpec<Seams> => {
+  const member = Assembly.foundOf(found)
+  return { ...member, make: backendOf({ url: found.url, id: member.id }, settings) }
 }
 
 const success = Effect.fnUntraced(function*(job: Pool.PoolJob): Effect.fn.Return<Results.Success, JobError> {
@@ -89,11 +82,11 @@ const success = Effect.fnUntraced(function*(job: Pool.PoolJob): Effect.fn.Return
   return Results.plain(ended, last?.server ?? null)
 })
 
-const comfyOf = (clients: Clients): Shape => {
+const comfyOf = (members: FilesOf): Shape => {
   const filesOf: Shape["filesOf"] = (server) =>
     Effect.suspend(() => {
-      const client = server === null ? undefined : clients.get(server)
-      if (client !== undefined) return Effect.succeed(client.files)
+      const files = server === null ? undefined : members.get(server)
+      if (files !== undefined) return Effect.succeed(files)
       const cause = server === null ? "nobody knows which server it was" : `${server} is no member`
       return Effect.fail(new FilesError({ reason: { _tag: "Unreachable", by: "network", status: null, cause } }))
     })
@@ -107,13 +100,23 @@ const comfyOf = (clients: Clients): Shape => {
 }
 
 const make = Effect.fnUntraced(function*(settings: ComfyConfig.Settings) {
-  const clients: Clients = new Map()
-  const servers = settings.servers.map((server) => specOf(server, settings, clients))
-  const pool = yield* Pool.make({ ...Assembly.poolOf(settings), servers })
-  if (settings.profiling !== undefined) yield* ProfileLog.start(pool, settings.profiling.every)
+  const { collect, discovery, profiling, servers = [] } = settings
+  const platform = yield* ComfyPlatform
+  const members: FilesOf = new Map()
+  const known = reached(members)
+  const found = foundOf(settings)
+  const pool = yield* Pool.make<Seams>({
+    ...Assembly.poolOf(settings),
+    servers: servers.map(specOf(settings)).map(known),
+    ...collect === undefined ? {} : { collect: yield* platform.sink(collect) },
+    ...discovery === undefined
+      ? {}
+      : { discovery: Stream.map(yield* platform.sets(discovery), (set) => set.map((one) => known(found(one)))) }
+  })
+  if (profiling?.every !== undefined) yield* ProfileLog.start(pool, profiling.every)
   return Context.merge(
-    Context.make(Pool.Pool, limited(pool, settings)),
-    Context.make(Comfy, comfyOf(clients))
+    Context.make(Pool.Pool, { ...pool, servers: { ...pool.servers, add: (spec) => pool.servers.add(known(spec)) } }),
+    Context.make(Comfy, comfyOf(members))
   )
 })
 
@@ -152,7 +155,8 @@ export const layerPool = (
 /**
  * The pool of a configuration, with the router that it names. A queue is yours to give, `ComfyQueue.layerMemory` or
  * another, and so are HTTP and sockets: `PlatformNode.layer`, a browser's own, or fakes. `ComfyNode.layerNode` is this
- * with all of them closed; the `queue.kind` and `queue.path` of a configuration are its business alone.
+ * with all of them closed; the `queue.kind` and `queue.path` of a configuration are its business alone. `collect` and
+ * `discovery` are a `ConfigError` without a `ComfyPlatform` that can do them.
  */
 export const layer = (
   source: ComfyConfig.Source

@@ -1,88 +1,35 @@
 /**
  * The configuration of a fleet: one schema for files, programs and the environment. It is plain JSON. Times are texts with
  * their unit, `"30 seconds"`, `"5 minutes"`, and `"Infinity"` for none; sizes are texts with theirs, `"24 GB"` (decimal) or
- * `"24 GiB"`. A bare number is neither. Every key but `servers` may be left out.
+ * `"24 GiB"`. A bare number is neither. Every key may be left out but `servers`, and that one where `discovery` is there.
  */
-import * as BaseUrl from "@effect-comfyui/client/BaseUrl"
 import type { BackendId } from "@effect-comfyui/execution/Ids"
-import * as Discovery from "@effect-comfyui/pool/Discovery"
+import { nameOf } from "@effect-comfyui/pool/Discovery"
 import * as Arr from "effect/Array"
-import type * as ByteSize from "effect/ByteSize"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { ConfigError, type Reason } from "./ConfigError.ts"
 import { reasons } from "./internal/configIssues.ts"
-
-// ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-const time = Schema.DurationFromString.check(
-  Schema.makeFilter((duration: Duration.Duration) => Duration.toMillis(duration) > 0)
-).annotate({ expected: "a time with its unit", example: "\"30 seconds\"" })
-
-const size = Schema.ByteSizeFromString.check(
-  Schema.makeFilter((bytes: ByteSize.ByteSize) => bytes > 0n)
-).annotate({ expected: "a size with its unit", example: "\"24 GB\"" })
-
-const text = (expected: string, example: string) =>
-  Schema.NonEmptyString.annotate({ expected, example: JSON.stringify(example) })
-
-const texts = (expected: string, example: string) => Schema.Array(text(expected, example))
-
-const count = (example: number) =>
-  Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-    .annotate({ expected: "a whole number from 0", example: `${example}` })
-
-const positive = (example: number) =>
-  Schema.Finite.check(Schema.isGreaterThan(0)).annotate({ expected: "a number above 0", example: `${example}` })
-
-const oneOf = <const Words extends ReadonlyArray<string>>(words: Words) =>
-  Schema.Literals(words).annotate({
-    expected: `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`,
-    example: JSON.stringify(words[0])
-  })
-
-const url = Schema.String.check(Schema.makeFilter((address: string) => {
-  const parsed = BaseUrl.parse(address)
-  return Result.isSuccess(parsed) ? undefined : parsed.failure.message
-})).annotate({ expected: "an address", example: "\"http://gpu-1:8188\"", hidden: true })
-
-const named = Schema.Struct({ env: Schema.NonEmptyString })
-
-const isNamed = Schema.is(named)
-
-/** From the variable of that name, of whatever `ConfigProvider` is there: the environment, if nobody says another. */
-const variable = (name: string): Effect.Effect<Redacted.Redacted<string>, SchemaIssue.Issue> =>
-  Effect.mapError(
-    Config.Redacted(name),
-    () => new SchemaIssue.InvalidValue({ message: `the variable ${name} is not set` })
-  )
-
-/** A secret is `Redacted` from here on. Files name a variable of the environment, and so hold none. */
-const secret = Schema.Union([Schema.NonEmptyString, named, Schema.Redacted(Schema.String)]).pipe(
-  Schema.decodeTo(Schema.Redacted(Schema.String), {
-    decode: SchemaGetter.transformEffect((given) =>
-      isNamed(given)
-        ? variable(given.env)
-        : Effect.succeed(Redacted.isRedacted(given) ? given : Redacted.make(given))
-    ),
-    encode: SchemaGetter.passthroughSupertype()
-  })
-).annotate({ expected: "a secret", example: "{\"env\": \"COMFY_TOKEN\"}", hidden: true })
-
-const secrets = Schema.Record(Schema.String, secret)
-
-/** Without a zone it would be another moment on each machine. */
-const isDate = (moment: string): boolean => /T.*(Z|[+-]\d\d:\d\d)$/.test(moment) && Number.isFinite(Date.parse(moment))
-
-const date = Schema.String.check(Schema.makeFilter(isDate))
-  .annotate({ expected: "a date with its time and zone", example: "\"2027-01-31T18:00:00Z\"" })
+import {
+  count,
+  date,
+  few,
+  finite,
+  oneOf,
+  positive,
+  secret,
+  secrets,
+  share,
+  size,
+  text,
+  texts,
+  time,
+  truth,
+  url
+} from "./internal/configValues.ts"
 
 // ── Parts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -127,7 +74,7 @@ export type Server = typeof Server.Type
 
 /** The name of a server: its own, or host and port of its address. */
 export const idOf = ({ id, url }: Pick<Server, "id" | "url">): BackendId =>
-  Discovery.nameOf(id === undefined ? { url } : { url, id })
+  nameOf(id === undefined ? { url } : { url, id })
 
 const Servers = Schema.Array(Server).check(Schema.makeFilter((servers: ReadonlyArray<Server>) => {
   const names = servers.map(idOf)
@@ -137,6 +84,31 @@ const Servers = Schema.Array(Server).check(Schema.makeFilter((servers: ReadonlyA
       : [{ path: [i, servers[i]?.id === undefined ? "url" : "id"], issue: "another server has this name" }]
   )
 })).annotate({ example: "[{\"url\": \"http://gpu-1:8188\"}]", expected: "a list of servers", hidden: true })
+
+const Discovery = Schema.Struct({
+  /**
+   * A JSON file, a list of servers as `Found` of the pool's `Discovery` has them: `url`, and if need be `id`, `tags`,
+   * `weight`, `vramBytes`, `host`, `availableUntil` (epoch milliseconds), `costPerHour`. Read again when it changes.
+   */
+  file: Schema.optionalKey(text("a path", "./servers.json")),
+  /** The hosts of a service in the DNS, those of the best priority. */
+  dns: Schema.optionalKey(Schema.Struct({
+    service: text("the name of a service", "_comfyui._tcp.example.org"),
+    /** How its hosts are spoken to. Default `http`. */
+    scheme: Schema.optionalKey(oneOf(["http", "https"])),
+    /** Who is asked. Default: whom the machine asks. */
+    nameservers: Schema.optionalKey(texts("an address, with its port if need be", "10.0.0.2:53"))
+  })),
+  /** How often both are asked, whatever happens. Default 30 seconds. */
+  every: Schema.optionalKey(finite)
+}).check(
+  Schema.makeFilter(({ dns, file }) =>
+    dns === undefined && file === undefined ? "has neither file nor dns, one of which it needs" : undefined
+  )
+)
+
+/** Where servers are found, decoded. */
+export type Discovery = typeof Discovery.Type
 
 const Routing = Schema.Struct({
   /** Which server gets the next job. Default `cost-aware`. */
@@ -166,6 +138,25 @@ const Failover = Schema.Struct({
   /** Before the next attempt, doubled each time up to `maxDelay`. */
   delay: Schema.optionalKey(time),
   maxDelay: Schema.optionalKey(time)
+})
+
+/** When servers, and workflows on a server, are avoided for a while, and for how long. */
+const Breakers = Schema.Struct({
+  /**
+   * Failures of a workflow that keep it from a server, of at least so many different contents, within so long and without a
+   * success between them. Default 3 of 2 within 10 minutes.
+   */
+  keyFailures: Schema.optionalKey(few(3, 8)),
+  keyContents: Schema.optionalKey(few(2, 8)),
+  keyWindow: Schema.optionalKey(time),
+  /** Failures in a row that close a server, each so soon after its start. Default 5 within 2 seconds. */
+  fastFailures: Schema.optionalKey(few(5, 8)),
+  fastWithin: Schema.optionalKey(finite),
+  /** For how long at first, doubled each time up to `maxOpen`. Default 5 minutes, and 1 hour. */
+  open: Schema.optionalKey(finite),
+  maxOpen: Schema.optionalKey(finite),
+  /** Of the servers, that failures alone may take out. Default 0.5. */
+  ejectShare: Schema.optionalKey(share(0.5))
 })
 
 const Timeouts = Schema.Struct({
@@ -203,10 +194,29 @@ const Queue = Schema.Struct({
   onClose: Schema.optionalKey(oneOf(["leave", "cancel"]))
 })
 
-const Profiling = Schema.Struct({
-  /** How often it is logged what the jobs of each server took. */
-  every: time
+const Collect = Schema.Struct({
+  /**
+   * Where the files of jobs are brought; made where it is missing. A job succeeds when all that its outputs name are there,
+   * and its results say where: see `DirectorySinkNode` of the pool. Default: they stay on their servers.
+   */
+  directory: text("a path", "./out")
 })
+
+/** Where files are brought, decoded. */
+export type Collect = typeof Collect.Type
+
+const Profiling = Schema.Struct({
+  /** Whether the time of every job is accounted for, in `profiles` of the pool. Default true; without `profiling` it is not. */
+  jobs: Schema.optionalKey(truth(true)),
+  /** How often it is logged what the runs of each server took, of the jobs that have ended since. Default: never. */
+  every: Schema.optionalKey(finite)
+}).check(
+  Schema.makeFilter(({ every, jobs }) =>
+    every !== undefined && jobs === false
+      ? { path: ["jobs"], issue: "false leaves nothing for every to tell" }
+      : undefined
+  )
+)
 
 const Logging = Schema.Struct({
   /** The least that is logged. Default `Info`. */
@@ -215,16 +225,23 @@ const Logging = Schema.Struct({
   format: Schema.optionalKey(oneOf(["pretty", "json", "logfmt"]))
 })
 
+const nobody = "has neither servers nor discovery, one of which it needs"
+
 /** The schema; what {@link decode} reads. */
 export const Fleet = Schema.Struct({
-  servers: Servers,
+  servers: Schema.optionalKey(Servers),
+  discovery: Schema.optionalKey(Discovery),
   routing: Schema.optionalKey(Routing),
   failover: Schema.optionalKey(Failover),
+  breakers: Schema.optionalKey(Breakers),
   timeouts: Schema.optionalKey(Timeouts),
   queue: Schema.optionalKey(Queue),
+  collect: Schema.optionalKey(Collect),
   profiling: Schema.optionalKey(Profiling),
   logging: Schema.optionalKey(Logging)
-})
+}).check(
+  Schema.makeFilter(({ discovery, servers }) => discovery === undefined && servers === undefined ? nobody : undefined)
+)
 
 /** As people write it. */
 export type Input = typeof Fleet.Encoded
@@ -248,7 +265,7 @@ export const decode = (input: unknown): Effect.Effect<Settings, ConfigError> =>
   Effect.mapError(strictly(input), ({ issue }) => failed(reasons(issue, Fleet.ast, input)))
 
 /** Nobody said anything. */
-const nothing: ReadonlyArray<Reason> = [{ _tag: "Missing", path: "servers", example: null }]
+const nothing: ReadonlyArray<Reason> = [{ _tag: "WrongValue", path: "", problem: nobody, example: null }]
 
 /** The name under which a `ConfigProvider` has it, and what variables of the environment begin with. */
 const root = "comfy"

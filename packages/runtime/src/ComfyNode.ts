@@ -14,6 +14,7 @@ import process from "node:process"
 import { pathToFileURL } from "node:url"
 import * as Comfy from "./Comfy.ts"
 import * as ComfyConfig from "./ComfyConfig.ts"
+import * as ComfyPlatformNode from "./ComfyPlatformNode.ts"
 import * as ComfyQueue from "./ComfyQueue.ts"
 import { ConfigError } from "./ConfigError.ts"
 import * as StatePath from "./StatePath.ts"
@@ -99,6 +100,7 @@ export const layerNode = (
       return Comfy.layer(Effect.succeed(settings)).pipe(
         Layer.provide([
           Layer.provide(layerQueue(settings), Comfy.layerLogging(settings)),
+          ComfyPlatformNode.layer,
           PlatformNode.layer(connect === undefined ? {} : { connectTimeout: connect })
         ])
       )

@@ -20,6 +20,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
@@ -189,6 +190,16 @@ const faceOf = (
     events: ({ signal } = {}) => iterate(Stream.unwrap(Effect.map(Pool.Pool, ({ events }) => events)), signal),
     profile: (id, { signal } = {}) =>
       run(Effect.flatMap(found(id), (job) => Stream.run(job.events(), JobProfile.sink())), signal),
+    profiles: {
+      get: (id) =>
+        run(Effect.gen(function*() {
+          const { profiles } = yield* Pool.Pool
+          return Option.getOrNull(yield* profiles.get(yield* idOf(id)))
+        })),
+      finished: ({ signal } = {}) =>
+        iterate(Stream.unwrap(Effect.map(Pool.Pool, ({ profiles }) => profiles.finished)), signal),
+      statistics: () => run(Effect.flatMap(Pool.Pool, ({ profiles }) => profiles.statistics.get))
+    },
     servers: () => run(Effect.flatMap(Pool.Pool, ({ servers }) => servers.get)),
     close,
     [Symbol.asyncDispose]: () => close().then(() => undefined)

@@ -7,6 +7,7 @@ import type { JobOptions } from "@effect-comfyui/pool/JobOptions"
 import type { View } from "@effect-comfyui/pool/Member"
 import type { PoolEvent } from "@effect-comfyui/pool/PoolEvent"
 import type { JobProfile } from "@effect-comfyui/profiling/JobProfile"
+import type { Stored } from "@effect-comfyui/profiling/ProfileSet"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import type * as Duration from "effect/Duration"
 import type { Declared, ResultFile, Success } from "./Results.ts"
@@ -79,6 +80,15 @@ export interface PromiseFace extends AsyncDisposable {
   readonly events: (options?: Waiting) => AsyncIterable<PoolEvent>
   /** Where the time of a job went, when it has ended. */
   readonly profile: (id: string, options?: Waiting) => Promise<JobProfile>
+  /** Of all jobs, where `profiling` of the configuration asks for them: see `Profiles` of the pool. Else there are none. */
+  readonly profiles: {
+    /** As it is now, of a job that is open or ended lately. */
+    readonly get: (id: string) => Promise<JobProfile | null>
+    /** Of every job that ends from now on, for as long as somebody iterates; a slow listener loses the oldest. */
+    readonly finished: (options?: Waiting) => AsyncIterable<JobProfile>
+    /** Rows over all runs so far, as plain data. */
+    readonly statistics: () => Promise<Stored>
+  }
   readonly servers: () => Promise<ReadonlyArray<View>>
   /**
    * Takes no more jobs, waits so long for those that run (default: not at all), and ends everything; true where all that

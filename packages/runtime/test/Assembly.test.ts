@@ -57,7 +57,18 @@ const full: ComfyConfig.Input = {
     history: 7,
     historyAge: "1 day",
     onClose: "cancel"
-  }
+  },
+  breakers: {
+    keyFailures: 4,
+    keyContents: 3,
+    keyWindow: "20 minutes",
+    fastFailures: 6,
+    fastWithin: "3 seconds",
+    open: "1 minute",
+    maxOpen: "2 hours",
+    ejectShare: 0.25
+  },
+  profiling: {}
 }
 
 /** Secrets as what they hold. */
@@ -72,7 +83,7 @@ describe("a configuration", () => {
   it.effect("reaches every part that it speaks of", () =>
     Effect.gen(function*() {
       const settings = yield* ComfyConfig.decode(full)
-      const [one, two] = settings.servers
+      const [one, two] = settings.servers ?? []
       assert.isDefined(one)
       assert.isDefined(two)
       assert.deepStrictEqual(Assembly.memberOf(one), {
@@ -107,7 +118,7 @@ describe("a configuration", () => {
         query: {},
         cookies: {}
       })
-      const { lanes, probe, ...pool } = Assembly.poolOf(settings)
+      const { defaults = {}, lanes, probe, ...pool } = Assembly.poolOf(settings)
       assert.strictEqual(Duration.toSeconds(probe ?? 0), 6)
       assert.strictEqual(Duration.toSeconds(lanes?.[0]?.under ?? 0), 30)
       assert.deepStrictEqual(lanes?.[0]?.tags, ["fast"])
@@ -118,9 +129,18 @@ describe("a configuration", () => {
           foreignInterrupts: 2,
           serverFaults: 5,
           nodeFailures: 1,
-          onAmbiguity: "fail",
           delay: 2_000,
           delayCap: 60_000
+        },
+        breakers: {
+          keyFailures: 4,
+          keyContents: 3,
+          keyWindow: 1_200_000,
+          fastFailures: 6,
+          fastWithin: 3_000,
+          open: 60_000,
+          openCap: 7_200_000,
+          ejectShare: 0.25
         },
         maxQueued: 10,
         maxQueuedPerTenant: 5,
@@ -128,10 +148,12 @@ describe("a configuration", () => {
         tenantWeights: { studio: 3 },
         onClose: "cancel",
         prefetch: "off",
-        sharing: "greedy"
+        sharing: "greedy",
+        profiles: true
       })
-      const { deadline, timeouts = {} } = Assembly.limitsOf(settings)
+      const { deadline, onAmbiguity, timeouts = {} } = defaults
       assert.strictEqual(deadline, Duration.infinity)
+      assert.strictEqual(onAmbiguity, "fail")
       assert.deepStrictEqual(
         [timeouts.queue, timeouts.start, timeouts.nodeIdle, timeouts.total].map((wait) =>
           Duration.toMinutes(wait ?? 0)
@@ -146,11 +168,22 @@ describe("a configuration", () => {
   it.effect("says nothing where nothing is said", () =>
     Effect.gen(function*() {
       const settings = yield* ComfyConfig.decode({ servers: [{ url: "http://gpu-1:8188" }] })
-      const [server] = settings.servers
+      const [server] = settings.servers ?? []
       assert.isDefined(server)
       assert.deepStrictEqual(Assembly.clientOf(server, settings), { id: "gpu-1:8188", url: "http://gpu-1:8188" })
       assert.deepStrictEqual(Assembly.poolOf(settings), {})
-      assert.deepStrictEqual(Assembly.limitsOf(settings), { timeouts: {} })
       assert.deepStrictEqual(ComfyQueue.optionsOf(settings), {})
+      const quiet = yield* ComfyConfig.decode({ servers: [], profiling: { jobs: false } })
+      assert.deepStrictEqual(Assembly.poolOf(quiet), {})
     }))
+
+  it("takes over what is said of a server that was found", () => {
+    assert.deepStrictEqual(plain(Assembly.foundOf({ url: "http://gpu-7:8188", tags: ["fast"], availableUntil: 5 })), {
+      id: "gpu-7:8188",
+      address: "http://gpu-7:8188",
+      tags: ["fast"],
+      availableUntil: 5
+    })
+    assert.strictEqual(String(Assembly.foundOf({ url: "http://gpu-7:8188", id: "seven" }).id), "seven")
+  })
 })

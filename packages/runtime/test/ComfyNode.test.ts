@@ -1,8 +1,12 @@
 import * as ComfyConfig from "@effect-comfyui/runtime/ComfyConfig"
 import * as ComfyNode from "@effect-comfyui/runtime/ComfyNode"
+import * as ComfyPlatform from "@effect-comfyui/runtime/ComfyPlatform"
+import * as ComfyPlatformNode from "@effect-comfyui/runtime/ComfyPlatformNode"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -52,6 +56,23 @@ describe("a configuration in the working directory", () => {
 })
 
 const build = (input: ComfyConfig.Input) => Effect.scoped(Effect.asVoid(Layer.build(ComfyNode.layerNode(input))))
+
+describe("the platform that Node is", () => {
+  it.live("finds the servers of a file and of the DNS together, whichever answers", () =>
+    inFolder((folder) =>
+      Effect.gen(function*() {
+        const file = join(folder, "servers.json")
+        writeFileSync(file, "[{\"url\": \"http://gpu-1:8188\"}]")
+        const { sets } = yield* Effect.provide(ComfyPlatform.ComfyPlatform, ComfyPlatformNode.layer)
+        // Nobody listens there: what the DNS does not say changes nothing of what the file does.
+        const dns = { service: "_comfyui._tcp.example.org", nameservers: ["127.0.0.1:9"] }
+        for (const discovery of [{ file }, { file, dns }]) {
+          const found = yield* Stream.runHead(Stream.filter(yield* sets(discovery), (set) => set.length > 0))
+          assert.deepStrictEqual(Option.getOrThrow(found), [{ url: "http://gpu-1:8188" }])
+        }
+      })
+    ))
+})
 
 describe("the layer for Node", () => {
   it.live("keeps jobs in the file that the configuration names, which is nobody else's to read", () =>

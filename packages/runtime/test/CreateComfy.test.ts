@@ -8,7 +8,7 @@ import { spawnFake } from "@effect-comfyui/testing/SpawnFakeNode"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
@@ -98,6 +98,32 @@ describe("the promises", () => {
       const iterated = comfy.run("{")
       assert.strictEqual((await rejection(Array.fromAsync(iterated))).reason, "Syntax")
     }))
+
+  it.live("bring files to a folder, from servers that a file names", () =>
+    around(async ({ folder, url }) => {
+      const file = join(folder, "servers.json")
+      await writeFile(file, JSON.stringify([{ url, id: "found" }]))
+      const config = { queue: memory(url).queue, logging: memory(url).logging }
+      const directory = join(folder, "out")
+      await using comfy = await createComfy({ ...config, discovery: { file }, collect: { directory }, profiling: {} })
+      const profiles = comfy.profiles.finished()[Symbol.asyncIterator]()
+      const profile = profiles.next()
+      const { files: [picture], jobId } = await comfy.run(Workflows.picture())
+      assert.isDefined(picture)
+      assert.strictEqual(String(picture.server), "found")
+      assert.isTrue(picture.location?.startsWith(directory))
+      const kept = new Uint8Array(await readFile(picture.location ?? ""))
+      assert.deepStrictEqual(kept, await comfy.download(picture))
+      const { value } = await profile
+      await profiles.return?.()
+      assert.deepStrictEqual([value?.jobId, value?.state], [jobId, "succeeded"])
+      assert.deepStrictEqual(await comfy.profiles.get(String(jobId)), value)
+      assert.strictEqual(await comfy.profiles.get("nobody"), null)
+      assert.include(JSON.stringify(await comfy.profiles.statistics()), "found")
+      const wrong = await rejection(createComfy({ ...config, servers: [], collect: { directory: file } }))
+      assert.deepStrictEqual([wrong.reason, wrong.category], ["WrongValue", "caller"])
+      assert.include(wrong.message, "collect.directory: is no folder")
+    }, true))
 
   it.live("a signal cancels the job, wherever it is, and a wait for it alone", () =>
     around(async ({ url }) => {

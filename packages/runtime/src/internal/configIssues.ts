@@ -18,6 +18,8 @@ interface Leaf {
   readonly path: Path
   readonly tag: "Missing" | "Unknown" | "Wrong"
   readonly said: string | undefined
+  /** The value would do if it stood alone. */
+  readonly clashes: boolean
 }
 
 const messageOf = (annotations: object | undefined): string | undefined => {
@@ -25,25 +27,25 @@ const messageOf = (annotations: object | undefined): string | undefined => {
   return typeof annotations.message === "string" ? annotations.message : undefined
 }
 
-/** Alternatives are taken as one: what a key takes says all of them. */
-const leaves = (issue: SchemaIssue.Issue, path: Path): ReadonlyArray<Leaf> => {
+/** Alternatives are taken as one: what a key takes says all of them. `clashes`: found by a check of what is around it. */
+const leaves = (issue: SchemaIssue.Issue, path: Path, clashes = false): ReadonlyArray<Leaf> => {
   switch (issue._tag) {
     case "Pointer":
-      return leaves(issue.issue, [...path, ...issue.path])
+      return leaves(issue.issue, [...path, ...issue.path], clashes)
     case "Composite":
-      return issue.issues.flatMap((one) => leaves(one, path))
+      return issue.issues.flatMap((one) => leaves(one, path, clashes))
     case "Filter":
-      return leaves(issue.issue, path)
+      return leaves(issue.issue, path, issue.issue._tag !== "InvalidValue")
     case "Encoding":
       return leaves(issue.issue, path)
     case "MissingKey":
-      return [{ path, tag: "Missing", said: undefined }]
+      return [{ path, tag: "Missing", said: undefined, clashes }]
     case "UnexpectedKey":
-      return [{ path, tag: "Unknown", said: undefined }]
+      return [{ path, tag: "Unknown", said: undefined, clashes }]
     case "InvalidValue":
-      return [{ path, tag: "Wrong", said: messageOf(issue.annotations) }]
+      return [{ path, tag: "Wrong", said: messageOf(issue.annotations), clashes }]
     default:
-      return [{ path, tag: "Wrong", said: undefined }]
+      return [{ path, tag: "Wrong", said: undefined, clashes }]
   }
 }
 
@@ -96,7 +98,7 @@ const structureOf = (ast: SchemaAST.AST | undefined): string =>
 
 /** All of them. A value is shown only where it can be no secret: an address may have a password in it. */
 export const reasons = (issue: SchemaIssue.Issue, ast: SchemaAST.AST, input: unknown): ReadonlyArray<Reason> =>
-  leaves(issue, []).map(({ path, said, tag }): Reason => {
+  leaves(issue, []).map(({ clashes, path, said, tag }): Reason => {
     const name = path.map(String).join(".")
     const here = at(ast, path)
     const words = wordsOf(here)
@@ -108,6 +110,6 @@ export const reasons = (issue: SchemaIssue.Issue, ast: SchemaAST.AST, input: unk
     const value = valueAt(input, path)
     const hides = words === undefined || isHidden(here)
     const otherwise = `${hides ? kindOf(value) : shown(value)} is not ${words?.expected ?? structureOf(here)}`
-    const problem = hides ? said ?? otherwise : otherwise
+    const problem = hides || clashes ? said ?? otherwise : otherwise
     return { _tag: "WrongValue", path: name, problem, example: words?.example ?? null }
   })

@@ -3,7 +3,7 @@ import * as ComfyNode from "@effect-comfyui/runtime/ComfyNode"
 import * as Effect from "effect/Effect"
 
 const text = await Effect.runPromise(Effect.match(ComfyNode.load(), {
-  onSuccess: ({ servers }) => servers.map(({ url }) => url).join(" "),
+  onSuccess: ({ servers = [] }) => servers.map(({ url }) => url).join(" "),
   onFailure: ({ message }) => message
 }))
 process.stdout.write(text)

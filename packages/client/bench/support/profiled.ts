@@ -1,0 +1,51 @@
+// @effect-diagnostics asyncFunction:off
+// `profiled.ts`, a thread: whole runs, one after another, in one of its ways. A thread loads modules for itself, so that the
+// profiling package is in one and not in the other. Takes how many to run, answers when they have ended.
+import type { ExecutionError } from "@effect-comfyui/execution/ExecutionError"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { ok } from "node:assert"
+import { parentPort, workerData } from "node:worker_threads"
+import * as Ours from "./ours.ts"
+
+type Runs = (client: Ours.Ours["client"], count: number) => Promise<void>
+
+const repeated =
+  (one: (client: Ours.Ours["client"]) => Effect.Effect<unknown, ExecutionError>): Runs => (client, count) =>
+    Effect.runPromise(Effect.gen(function*() {
+      for (let i = 0; i < count; i++) yield* one(client)
+    }))
+
+const ways = {
+  /** Results, and no profiling package. */
+  result: async () => Ours.runs,
+  /** Results, and a profiling package that nobody uses. */
+  linked: async () => {
+    const profiling = await import("@effect-comfyui/profiling")
+    ok(Object.keys(profiling).includes("Profile"))
+    return Ours.runs
+  },
+  /** All events of each run, and no profiling package. */
+  events: async () => repeated((client) => Stream.runDrain(client.run(Ours.workflow))),
+  /** The profile of each run. */
+  profile: async () => {
+    const Profile = await import("@effect-comfyui/profiling/Profile")
+    return repeated((client) =>
+      Effect.map(
+        Stream.run(client.run(Ours.workflow), Profile.sink(Ours.workflow)),
+        ({ nodes, state }) => ok(state === "completed" && nodes.length === 1)
+      )
+    )
+  }
+} satisfies Record<string, () => Promise<Runs>>
+
+/** How the runs of a thread are run. */
+export type Way = keyof typeof ways
+
+const { url, way }: { readonly url: string; readonly way: Way } = workerData
+const runs = await ways[way]()
+const { client } = await Ours.connect(url)
+parentPort?.on("message", (count: number) => {
+  void runs(client, count).then(() => parentPort?.postMessage(count, []))
+})
+parentPort?.postMessage(0, [])
