@@ -100,7 +100,7 @@ const comfyOf = (members: FilesOf): Shape => {
 }
 
 const make = Effect.fnUntraced(function*(settings: ComfyConfig.Settings) {
-  const { collect, discovery, profiling, servers = [] } = settings
+  const { collect, discovery, profiling, routing, servers = [] } = settings
   const platform = yield* ComfyPlatform
   const members: FilesOf = new Map()
   const known = reached(members)
@@ -109,6 +109,7 @@ const make = Effect.fnUntraced(function*(settings: ComfyConfig.Settings) {
     ...Assembly.poolOf(settings),
     servers: servers.map(specOf(settings)).map(known),
     ...collect === undefined ? {} : { collect: yield* platform.sink(collect) },
+    ...routing?.estimates === undefined ? {} : { estimates: { store: yield* platform.store(routing.estimates) } },
     ...discovery === undefined
       ? {}
       : { discovery: Stream.map(yield* platform.sets(discovery), (set) => set.map((one) => known(found(one)))) }
@@ -155,8 +156,8 @@ export const layerPool = (
 /**
  * The pool of a configuration, with the router that it names. A queue is yours to give, `ComfyQueue.layerMemory` or
  * another, and so are HTTP and sockets: `PlatformNode.layer`, a browser's own, or fakes. `ComfyNode.layerNode` is this
- * with all of them closed; the `queue.kind` and `queue.path` of a configuration are its business alone. `collect` and
- * `discovery` are a `ConfigError` without a `ComfyPlatform` that can do them.
+ * with all of them closed; the `queue.kind` and `queue.path` of a configuration are its business alone. `collect`,
+ * `discovery` and `routing.estimates` are a `ConfigError` without a `ComfyPlatform` that can do them.
  */
 export const layer = (
   source: ComfyConfig.Source

@@ -122,7 +122,9 @@ const Routing = Schema.Struct({
     under: time,
     servers: Schema.optionalKey(texts("a server's name", "gpu-1")),
     tags: Schema.optionalKey(texts("a tag", "fast"))
-  })))
+  }))),
+  /** The folder in which it is kept how long things take, so that the next process knows it too. See `ComfyNode`. */
+  estimates: Schema.optionalKey(text("a path", "./estimates"))
 })
 
 const Failover = Schema.Struct({

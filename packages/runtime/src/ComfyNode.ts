@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { access, mkdir, readFile } from "node:fs/promises"
 import { homedir } from "node:os"
-import { dirname, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import process from "node:process"
 import { pathToFileURL } from "node:url"
 import * as Comfy from "./Comfy.ts"
@@ -75,9 +75,11 @@ const unavailable = (cause: unknown): PoolError =>
 export const defaultPath = (): string =>
   StatePath.queue({ platform: process.platform, home: homedir(), env: process.env })
 
+const queuePath = ({ queue }: ComfyConfig.Settings): string => resolve(queue?.path ?? defaultPath())
+
 const openFile = (settings: ComfyConfig.Settings): Layer.Layer<JobQueue, PoolError> =>
   Layer.unwrap(Effect.gen(function*() {
-    const path = resolve(settings.queue?.path ?? defaultPath())
+    const path = queuePath(settings)
     // Prompts and files of jobs are nobody else's business.
     yield* Effect.tryPromise({ try: () => mkdir(dirname(path), { recursive: true, mode: 0o700 }), catch: unavailable })
     return JobQueueSqliteNode.layerFile(path, ComfyQueue.optionsOf(settings))
@@ -87,9 +89,17 @@ const openFile = (settings: ComfyConfig.Settings): Layer.Layer<JobQueue, PoolErr
 export const layerQueue = (settings: ComfyConfig.Settings): Layer.Layer<JobQueue, PoolError> =>
   settings.queue?.kind === "memory" ? ComfyQueue.layerMemory(ComfyQueue.optionsOf(settings)) : openFile(settings)
 
+/** Where nothing is said of it, what is learnt outlives the process where its jobs do: beside the file of their queue. */
+const remembering = (settings: ComfyConfig.Settings): ComfyConfig.Settings => {
+  const { queue, routing } = settings
+  if (queue?.kind === "memory" || routing?.estimates !== undefined) return settings
+  return { ...settings, routing: { ...routing, estimates: join(dirname(queuePath(settings)), "estimates") } }
+}
+
 /**
  * A fleet that needs nothing more. Without a configuration it is {@link load}'s. `QueueUnavailable` where the file of the
- * queue cannot be opened.
+ * queue cannot be opened. With a durable queue it is kept how long things take, in the folder `estimates` beside its file
+ * unless `routing.estimates` names another; processes that share it overwrite each other's.
  */
 export const layerNode = (
   source: ComfyConfig.Source = load()
@@ -97,7 +107,7 @@ export const layerNode = (
   Layer.unwrap(
     Effect.map(ComfyConfig.read(source), (settings) => {
       const connect = settings.timeouts?.connect
-      return Comfy.layer(Effect.succeed(settings)).pipe(
+      return Comfy.layer(Effect.succeed(remembering(settings))).pipe(
         Layer.provide([
           Layer.provide(layerQueue(settings), Comfy.layerLogging(settings)),
           ComfyPlatformNode.layer,

@@ -6,6 +6,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as KeyValueStore from "effect/persistence/KeyValueStore"
 import * as Stream from "effect/Stream"
 import type * as ComfyConfig from "./ComfyConfig.ts"
 import * as ComfyPlatform from "./ComfyPlatform.ts"
@@ -34,8 +35,16 @@ const setsOf = ({ dns, every, file }: ComfyConfig.Discovery): ReadonlyArray<Disc
 const together = (sources: ReadonlyArray<Discovery.Sets>): Discovery.Sets =>
   Stream.map(Stream.zipLatestAll(...sources.map((source) => Stream.prepend(source, [[]]))), (sets) => sets.flat())
 
+/** A folder has nothing to close. */
+const store: ComfyPlatform.Shape["store"] = (folder) =>
+  KeyValueStore.KeyValueStore.pipe(
+    Effect.provide(Layer.provide(KeyValueStore.layerFileSystem(folder), files)),
+    Effect.mapError(({ message }) => ComfyPlatform.wrong("routing.estimates", `is no folder: ${message}`))
+  )
+
 /** The platform that Node is. */
 export const layer: Layer.Layer<never> = Layer.succeed(ComfyPlatform.ComfyPlatform, {
   sink,
-  sets: (discovery) => Effect.succeed(together(setsOf(discovery)))
+  sets: (discovery) => Effect.succeed(together(setsOf(discovery))),
+  store
 })

@@ -36,13 +36,15 @@ const sizeOf = Effect.fnUntraced(function*(file: Parameters<Comfy["Service"]["do
 
 const unused: ComfyPlatform.Shape = {
   sink: () => Effect.die("nobody asked for a sink"),
-  sets: () => Effect.die("nobody asked for servers")
+  sets: () => Effect.die("nobody asked for servers"),
+  store: () => Effect.die("nobody asked for a store")
 }
 
 describe("a platform that can do nothing", () => {
   for (
     const [path, more] of [
       ["collect.directory", { collect: { directory: "./out" } }],
+      ["routing.estimates", { routing: { estimates: "./estimates" } }],
       ["discovery.file", { discovery: { file: "./servers.json" } }],
       ["discovery.dns", { discovery: { dns: { service: "_comfyui._tcp.example.org" } } }]
     ] as const

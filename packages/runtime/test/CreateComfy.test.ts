@@ -8,7 +8,7 @@ import { spawnFake } from "@effect-comfyui/testing/SpawnFakeNode"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
@@ -197,5 +197,25 @@ describe("the promises", () => {
       await using after = await createComfy(durable)
       const job = await after.get("kept")
       assert.strictEqual((await job.result()).files.length, 1)
+    }))
+
+  it.live("a fleet that is started again knows how long things take, and forgets what is broken", () =>
+    around(async ({ folder, url }) => {
+      const durable = {
+        servers: [{ id: "gpu", url }],
+        queue: { path: join(folder, "queue.db") },
+        logging: { level: "None" } as const
+      }
+      const placed = async (seed: number) => {
+        await using comfy = await createComfy(durable)
+        const run = comfy.run(Workflows.textToImage({ seed, steps: 1, width: 64, height: 64 }))
+        let from: unknown = null
+        for await (const event of run) if (event._tag === "Placed") from = event.why["estimateFrom"]
+        return from
+      }
+      assert.strictEqual(await placed(1), "prior")
+      assert.strictEqual(await placed(2), "pair")
+      for (const file of await readdir(join(folder, "estimates"))) await writeFile(join(folder, "estimates", file), "{")
+      assert.strictEqual(await placed(3), "prior")
     }))
 })
