@@ -1,21 +1,19 @@
 /**
  * Many servers as one: twenty jobs of four workflows, from two tenants, on three servers of unequal speed that have
- * different models. One server is killed in the middle of a job and comes back later. Pictures in `./out`, and at the
- * end where each job ran, and why there.
+ * different models. One server is killed in the middle of a job and comes back later. Pictures in `./out`; at the end
+ * where each job ran and why there, where the time went, and `./out/trace.json` for ui.perfetto.dev.
  *
  * `npm start`, or `COMFY_HOSTS=gpu-1,gpu-2,gpu-3 npm start` for servers of yours, which nobody kills.
  */
 import * as ComfyClient from "@effect-comfyui/client/ComfyClient"
-import * as FilesNode from "@effect-comfyui/client/FilesNode"
 import * as PlatformNode from "@effect-comfyui/client/PlatformNode"
 import type { Attachment } from "@effect-comfyui/execution/Files"
 import { JobId } from "@effect-comfyui/execution/Ids"
-import { isJobEnding, type JobEnding } from "@effect-comfyui/execution/JobEvent"
-import * as Outputs from "@effect-comfyui/execution/Outputs"
-import { layerMemory } from "@effect-comfyui/pool/JobQueueMemory"
+import { isJobEnding } from "@effect-comfyui/execution/JobEvent"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import type { PoolEvent } from "@effect-comfyui/pool/PoolEvent"
-import { layerCostAware } from "@effect-comfyui/pool/RouterPolicies"
+import * as ComfyConfig from "@effect-comfyui/runtime/ComfyConfig"
+import * as ComfyNode from "@effect-comfyui/runtime/ComfyNode"
 import { ImageFile, Picture, Workflows } from "@effect-comfyui/testing"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as WorkflowKey from "@effect-comfyui/workflow/WorkflowKey"
@@ -23,14 +21,14 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as References from "effect/References"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import process from "node:process"
-import * as Board from "./support/board.ts"
 import * as Fleet from "./support/fleet.ts"
 import * as FleetBoard from "./support/fleetBoard.ts"
+import * as FleetReport from "./support/fleetReport.ts"
 
 interface Order {
   readonly name: string
@@ -60,6 +58,19 @@ const orders = (checkpoints: ReadonlyArray<string>): ReadonlyArray<Order> =>
     return { name, tenant, workflow, attachments: [] }
   })
 
+/** What these servers can draw with: of yours, nobody knows it here. */
+const checkpointsOf = (servers: ReadonlyArray<Fleet.Server>) =>
+  Effect.forEach(servers, ({ url }) =>
+    ComfyClient.make({ url, socket: "none" }).pipe(
+      Effect.flatMap((client) => Effect.timeout(client.capabilities, "5 seconds")),
+      Effect.map(({ files }) => [...files.get("CheckpointLoaderSimple/ckpt_name") ?? []]),
+      Effect.orElseSucceed((): Array<string> => [])
+    ), { concurrency: "unbounded" }).pipe(
+      Effect.map((found) => [...new Set(found.flat())]),
+      Effect.scoped,
+      Effect.provide(PlatformNode.layer())
+    )
+
 /** Kills the server in the middle of its third job, and starts it again when the others have had time to take over. */
 const strike = (pool: Pool.Shape, { fake, name }: Fleet.Server) => {
   const jobs = new Set<JobId>()
@@ -77,80 +88,46 @@ const strike = (pool: Pool.Shape, { fake, name }: Fleet.Server) => {
   })
 }
 
-const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+/** Until it is known what each server can do, for a moment at most: else the first jobs are a guess. */
+const known = ({ servers }: Pool.Shape) =>
+  Effect.repeat(servers.get, {
+    until: (views) => views.every(({ version }) => version !== null),
+    schedule: Schedule.spaced("50 millis")
+  }).pipe(Effect.timeoutOption("3 seconds"))
+
+const courseOf = ({ profiles }: Pool.Shape, id: JobId): Effect.Effect<FleetBoard.Course> =>
+  Effect.map(Effect.all([profiles.progress(id), profiles.eta(id)]), ([progress, eta]) => ({
+    fraction: Option.getOrNull(Option.map(progress, ({ fraction }) => fraction)),
+    eta: Option.getOrNull(eta)
+  }))
 
 /** What can be seen of a pool while it works. */
 const watch = Effect.fnUntraced(function*(pool: Pool.Shape, modelsOf: ReadonlyMap<WorkflowKey.AffinityKey, string>) {
   const begun = yield* Clock.currentTimeMillis
-  const progress = new Map<JobId, number>()
   const { isTTY } = process.stdout
-  const see = (event: PoolEvent) => {
-    if (event._tag === "Attempt" && event.event._tag === "NodeProgress") {
-      progress.set(event.jobId, event.event.value / event.event.max)
-    }
-    const line = FleetBoard.line(event)
-    return isTTY || line === undefined ? Effect.void : Console.log(`${seconds(event.at - begun).padStart(7)}  ${line}`)
-  }
+  const see = Effect.fnUntraced(function*(event: PoolEvent) {
+    if (isTTY) return
+    const course = event._tag === "Placed" ? yield* courseOf(pool, event.jobId) : { fraction: null, eta: null }
+    const line = FleetBoard.line(event, course)
+    if (line !== undefined) yield* Console.log(`${FleetBoard.seconds(event.at - begun).padStart(7)}  ${line}`)
+  })
   const show = FleetBoard.screen(process.stdout)
-  const draw = Effect.map(
-    Effect.all({ snapshot: pool.snapshot, jobs: pool.list }),
-    (now) => show(FleetBoard.draw({ ...now, modelsOf, progress }))
-  )
+  const draw = Effect.gen(function*() {
+    const jobs = yield* pool.list
+    const open = jobs.filter(({ status }) => status !== "Ended")
+    const courses = new Map(
+      yield* Effect.forEach(open, ({ id }) => Effect.map(courseOf(pool, id), (course) => [id, course] as const))
+    )
+    show(FleetBoard.draw({ snapshot: yield* pool.snapshot, jobs, modelsOf, courses }))
+  })
   yield* Effect.forkScoped(Stream.runForEach(pool.events, see), { startImmediately: true })
   if (isTTY) yield* Effect.forkScoped(Effect.repeat(draw, Schedule.spaced("100 millis")))
   return { begun, last: isTTY ? draw : Effect.void }
 })
 
-interface Done {
-  readonly job: Pool.PoolJob
-  readonly endings: ReadonlyArray<JobEnding>
-  readonly attempts: Effect.Success<Pool.PoolJob["why"]>
-  readonly saved: ReadonlyArray<string>
-}
-
-/** A line per attempt: where it ran, why there, and how long. */
-const report = (done: ReadonlyArray<Done>, begun: number): string =>
-  Board.table([
-    ["job", "attempt", "ran on", "because", "from", "took", "ended", "picture"],
-    ...done.flatMap(({ attempts, job, saved }) =>
-      attempts.map(({ endedAs, endedAt, number, server, startedAt, why }) => [
-        number === 1 ? job.id : "",
-        `${number}`,
-        server,
-        FleetBoard.because(why),
-        seconds(startedAt - begun),
-        seconds((endedAt ?? startedAt) - startedAt),
-        endedAs ?? "",
-        endedAs === "Completed" ? saved.join(", ") : ""
-      ])
-    )
-  ])
-
-const program = Effect.gen(function*() {
-  const servers = yield* Fleet.servers
-  const clients = new Map(
-    yield* Effect.forEach(
-      servers,
-      ({ name, url }) => Effect.map(ComfyClient.make({ id: name, url }), (client) => [client.id, client] as const)
-    )
-  )
-  // The pool could make the clients; here they are also what brings the pictures home.
-  const pool = yield* Pool.make({
-    servers: [...clients].map(([id, client]) => ({ id, make: Effect.succeed(ComfyClient.backend(client)) }))
-  })
-
-  // What these servers can draw with: of yours, nobody knows it here.
-  const capabilities = yield* Effect.forEach(
-    clients.values(),
-    (client) => Effect.option(Effect.timeout(client.capabilities, "5 seconds")),
-    { concurrency: "unbounded" }
-  )
-  const checkpoints = new Set(
-    capabilities.flatMap((known) =>
-      known._tag === "None" ? [] : known.value.files.get("CheckpointLoaderSimple/ckpt_name") ?? []
-    )
-  )
-  const wanted = orders([...checkpoints])
+const work = Effect.fnUntraced(function*(servers: ReadonlyArray<Fleet.Server>) {
+  const pool = yield* Pool.Pool
+  const wanted = orders(yield* checkpointsOf(servers))
   // The pool knows models as keys; these are names for people.
   const modelsOf = new Map(wanted.flatMap(({ workflow }) => {
     const key = WorkflowKey.affinity(workflow)
@@ -158,6 +135,7 @@ const program = Effect.gen(function*() {
     return Result.isSuccess(key) ? [[key.success, models.join(" + ") || "no model"] as const] : []
   }))
 
+  yield* known(pool)
   const { begun, last } = yield* watch(pool, modelsOf)
   const [first] = servers
   if (first !== undefined) yield* Effect.forkScoped(strike(pool, first), { startImmediately: true })
@@ -168,15 +146,7 @@ const program = Effect.gen(function*() {
   const done = yield* Effect.forEach(jobs, (job) =>
     Effect.gen(function*() {
       const endings = (yield* Stream.runCollect(job.events())).filter(isJobEnding)
-      const attempts = yield* job.why
-      const server = attempts.at(-1)?.server
-      const files = server === undefined ? undefined : clients.get(server)?.files
-      const outputs = endings.flatMap((ending) => ending._tag === "JobSucceeded" ? Outputs.files(ending.outputs) : [])
-      const saved = files === undefined
-        ? []
-        : yield* Effect.forEach(outputs, (file) => FilesNode.saveInto(files, file, "out"))
-      const one: Done = { job, endings, attempts, saved }
-      return one
+      return { job, endings, attempts: yield* job.why }
     }), { concurrency: "unbounded" })
   yield* last
 
@@ -186,12 +156,24 @@ const program = Effect.gen(function*() {
   if (!isWhole || failed > 0) process.exitCode = 1
   const verdict = isWhole ? "nothing lost" : "something is lost"
   const count = `${jobs.length} jobs, ${endings.length} endings${failed === 0 ? "" : `, ${failed} of them failures`}`
-  yield* Console.log(`\n${report(done, begun)}\n\n${verdict}: ${count}`)
+  yield* FleetReport.writeTrace(done, "out/trace.json")
+  yield* Console.log(`\n${FleetReport.placements(done, begun)}`)
+  yield* Console.log(`\n${yield* FleetReport.profile(pool, modelsOf)}`)
+  yield* Console.log(`\n${verdict}: ${count}; out/trace.json opens in ui.perfetto.dev`)
+}, Effect.scoped)
+
+const program = Effect.gen(function*() {
+  const servers = yield* Fleet.servers
+  const config = ComfyConfig.define({
+    servers: servers.map(({ name, url }) => ({ id: name, url })),
+    // A job is done when its pictures are here, from whichever server.
+    collect: { directory: "out" },
+    queue: { kind: "memory" },
+    profiling: {},
+    // What happens is told here already, in lines or as a table.
+    logging: { level: "None" }
+  })
+  yield* Effect.provide(work(servers), ComfyNode.layerNode(config))
 })
 
-await Effect.runPromise(program.pipe(
-  Effect.scoped,
-  Effect.provide([layerMemory, layerCostAware, PlatformNode.layer(), NodeServices.layer]),
-  // What happens is told here already, in lines or as a table.
-  Effect.provideService(References.MinimumLogLevel, "None")
-))
+await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(NodeServices.layer)))

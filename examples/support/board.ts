@@ -2,9 +2,8 @@
 import type { ExecutionEvent } from "@effect-comfyui/execution/ExecutionEvent"
 import * as Progress from "@effect-comfyui/execution/Progress"
 
-const width = 30
-
-const bar = (fraction: number): string => {
+/** So many characters, and the percentage. */
+export const bar = (fraction: number, width = 30): string => {
   const full = Math.round(fraction * width)
   return `${"█".repeat(full)}${"░".repeat(width - full)} ${`${Math.floor(fraction * 100)}`.padStart(3)} %`
 }

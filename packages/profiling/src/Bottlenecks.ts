@@ -91,9 +91,11 @@ const addAttempt = ({ servers }: Sums, { reason, run, server: id, transferMs }: 
   server.busyMs += ms
   server.transferMs += transferMs
   if (run.coldSurchargeMs !== null) {
-    // It is an average: a run that was shorter did not lose more than it took.
-    server.coldMs += Math.min(run.coldSurchargeMs.value, ms)
-    server.coldRuns++
+    // Somebody has to be the first. And it is an average: a run that was shorter did not lose more than it took.
+    if (server.coldKeys.has(key)) {
+      server.coldMs += Math.min(run.coldSurchargeMs.value, ms)
+      server.coldRuns++
+    }
     server.coldKeys.add(key)
   }
   if (reason !== null && reason !== "Cancelled") {
@@ -170,9 +172,9 @@ const ofServer = (id: BackendId, server: Server): ReadonlyArray<Finding> => {
       advice: (share) =>
         `${percent(share)} of the time of server ${id} (${time(coldMs)} of ${time(busyMs)}) is cold surcharge: ` +
         (coldKeys.size > 1
-          ? `jobs of ${coldKeys.size} sets of models alternate there, ${coldRuns} of ${runs} runs were cold. ` +
+          ? `jobs of ${coldKeys.size} sets of models alternate there, ${coldRuns} of ${runs} runs had to load again. ` +
             "Give it fewer of them (tags, prefer), or more memory."
-          : `${coldRuns} of ${runs} runs of one set of models were cold. ` +
+          : `${coldRuns} of ${runs} runs had to load again, all of one set of models. ` +
             "Something drops the models in between: restarts, freed memory, or others.")
     }),
     ...finding({

@@ -219,6 +219,9 @@ const fromClasses = (state: State, server: BackendId, key: AffinityKey): number 
 
 const rarer = (of: Pair | undefined): number => of === undefined ? 0 : Math.min(of.warm.count, of.cold.count)
 
+/** As long as nobody has seen a warm run, at most this share of the cold ones is loading. */
+const mostLoading = 0.5
+
 /**
  * How long this key runs on this server: from its own samples, else from the same key elsewhere, scaled by how slow this
  * server is beside the others, else from its classes if somebody said what it is made of, else from all keys, else the
@@ -232,28 +235,27 @@ export const estimate = (state: State, server: BackendId, key: AffinityKey): Est
   const ownSurcharge = surchargeOf(own)
   const surcharge = ownSurcharge ??
     (surchargeOf(ofKey) ?? surchargeOf(state.all) ?? priorSurchargeMs) * speed
-  const figures = (warmMs: number, samples: number, source: Source): Estimate => ({
+  const figures = (warmMs: number, surchargeMs: number, samples: number, source: Source): Estimate => ({
     warmMs,
-    coldMs: warmMs + surcharge,
-    surchargeMs: surcharge,
+    coldMs: warmMs + surchargeMs,
+    surchargeMs,
     samples,
     surchargeSamples: ownSurcharge === undefined ? rarer(ofKey) : rarer(own),
     source
   })
+  const seen = ({ cold, warm }: Pair, scale: number, samples: number, source: Source): Estimate => {
+    if (warm.count > 0) return figures(warm.mean * scale, surcharge, samples, source)
+    const coldMs = cold.mean * scale
+    const loadMs = Math.min(surcharge, coldMs * mostLoading)
+    return figures(coldMs - loadMs, loadMs, samples, source)
+  }
   const count = (of: Pair): number => of.warm.count + of.cold.count
-  if (own !== undefined) {
-    const warm = own.warm.count > 0 ? own.warm.mean : Math.max(0, own.cold.mean - surcharge)
-    return figures(warm, count(own), "pair")
-  }
-  if (ofKey !== undefined) {
-    const warm = ofKey.warm.count > 0 ? ofKey.warm.mean * speed : Math.max(0, ofKey.cold.mean * speed - surcharge)
-    return figures(warm, count(ofKey), "key")
-  }
+  if (own !== undefined) return seen(own, 1, count(own), "pair")
+  if (ofKey !== undefined) return seen(ofKey, speed, count(ofKey), "key")
   const foreseen = fromClasses(state, server, key)
-  if (foreseen !== undefined) return figures(foreseen, 0, "classes")
-  if (state.all.warm.count > 0) return figures(state.all.warm.mean * speed, 0, "global")
-  if (state.all.cold.count > 0) return figures(Math.max(0, state.all.cold.mean * speed - surcharge), 0, "global")
-  return figures(priorWarmMs, 0, "prior")
+  if (foreseen !== undefined) return figures(foreseen, surcharge, 0, "classes")
+  if (count(state.all) > 0) return seen(state.all, speed, 0, "global")
+  return figures(priorWarmMs, surcharge, 0, "prior")
 }
 
 /** The share of runs of this key that were cold, of all keys where none of it is known; half where nothing is. */

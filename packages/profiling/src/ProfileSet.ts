@@ -161,13 +161,11 @@ export const snapshot = (state: State): Stored => ({
 /** The text of a set, for files and other processes. */
 export const toJson = (state: State): string => JSON.stringify(snapshot(state))
 
-/** The set of a text; another version, and what is no set, is a typed error. */
-export const fromJson = (text: string): Result.Result<State, ProfilingError> => {
-  const stored = Document.read(Stored, version, text)
-  if (Result.isFailure(stored)) return Result.fail(stored.failure)
-  const made = init(stored.success.cap)
+/** The set of such data; where figures contradict each other, a typed error. */
+export const fromStored = (stored: Stored): Result.Result<State, ProfilingError> => {
+  const made = init(stored.cap)
   for (const dimension of dimensions) {
-    const table = Table.fromStored(stored.success[dimension], made.cap)
+    const table = Table.fromStored(stored[dimension], made.cap)
     if (table === undefined) {
       const reason = { _tag: "InvalidDocument", problem: `figures of ${dimension} contradict each other` } as const
       return Result.fail(new ProfilingError({ reason }))
@@ -176,3 +174,7 @@ export const fromJson = (text: string): Result.Result<State, ProfilingError> => 
   }
   return Result.succeed(made)
 }
+
+/** The set of a text; another version, and what is no set, is a typed error. */
+export const fromJson = (text: string): Result.Result<State, ProfilingError> =>
+  Result.flatMap(Document.read(Stored, version, text), fromStored)

@@ -11,6 +11,7 @@ import * as fc from "fast-check"
 import { aCourse, jobOf } from "./support/arbitrary.ts"
 import { chain, epoch, script } from "./support/events.ts"
 import { profile, run } from "./support/recorded.ts"
+import { opens, read, type TraceEvent } from "./support/trace.ts"
 
 const aJob = fc.array(fc.record({ course: aCourse, waitMs: fc.integer({ min: 0, max: 1e4 }) }), { maxLength: 3 }).map((
   runs
@@ -117,62 +118,8 @@ describe("ExportCsv", () => {
     )))
 })
 
-interface TraceEvent {
-  readonly ph: string
-  readonly pid: number
-  readonly tid: number
-  readonly ts: number
-  readonly dur: number
-  readonly name: string
-  readonly cat?: string
-  readonly id?: number
-  readonly args: Readonly<Record<string, unknown>>
-}
-
-const trace = (jobs: ReadonlyArray<JobProfile.JobProfile>): ReadonlyArray<TraceEvent> => {
-  const { traceEvents }: { readonly traceEvents: ReadonlyArray<TraceEvent> } = JSON.parse(
-    textOf(ExportTrace.stream(Stream.fromIterable(jobs)))
-  )
-  return traceEvents
-}
-
-/** On every track slices nest or do not touch; every track and process has a name; arrows begin and end in slices. */
-const opens = (events: ReadonlyArray<TraceEvent>): boolean => {
-  const slices = events.filter(({ ph }) => ph === "X")
-  const trackOf = ({ pid, tid }: TraceEvent) => `${pid}/${tid}`
-  const names = new Set(events.filter(({ name, ph }) => ph === "M" && name === "thread_name").map(trackOf))
-  const processes = new Set(
-    events.filter(({ name, ph }) => ph === "M" && name === "process_name").map(({ pid }) => pid)
-  )
-  const tracks = new Map<string, Array<TraceEvent>>()
-  for (const slice of slices) {
-    assert.isTrue(Number.isInteger(slice.ts) && Number.isInteger(slice.dur) && slice.dur >= 0)
-    assert.isTrue(names.has(trackOf(slice)) && processes.has(slice.pid))
-    const track = tracks.get(trackOf(slice)) ?? []
-    track.push(slice)
-    tracks.set(trackOf(slice), track)
-  }
-  for (const track of tracks.values()) {
-    const open: Array<number> = []
-    for (const { dur, ts } of track.toSorted((a, b) => a.ts - b.ts || b.dur - a.dur)) {
-      while ((open.at(-1) ?? Infinity) <= ts) open.pop()
-      assert.isAtMost(ts + dur, open.at(-1) ?? Infinity, "slices overlap without nesting")
-      open.push(ts + dur)
-    }
-  }
-  for (const arrow of events.filter(({ ph }) => ph === "s" || ph === "f")) {
-    assert.isTrue(
-      slices.some((slice) =>
-        trackOf(slice) === trackOf(arrow) && slice.ts <= arrow.ts && arrow.ts <= slice.ts + slice.dur
-      )
-    )
-  }
-  for (const ph of ["s", "f"]) {
-    const ids = events.filter((event) => event.ph === ph).map(({ id }) => id)
-    assert.strictEqual(new Set(ids).size, ids.length)
-  }
-  return events.every(({ args, ph }) => ph !== "C" || Number(args["jobs"]) >= 0)
-}
+const trace = (jobs: ReadonlyArray<JobProfile.JobProfile>): ReadonlyArray<TraceEvent> =>
+  read(textOf(ExportTrace.stream(Stream.fromIterable(jobs))))
 
 describe("ExportTrace", () => {
   it("opens, whatever the jobs", () =>
