@@ -39,7 +39,7 @@ const steps: ReadonlyArray<Step> = [
   { name: "browser bundle", needs: ["install"], run: () => browser(bare) },
   { name: "consumer on node", needs: ["pack"], run: () => nodeConsumer(join(work, "node"), tarballs) },
   { name: "programs of the pages", needs: ["build"], run: programs },
-  { name: "tests named in docs/parity.md", run: parity },
+  { name: "tests named on pages", run: parity },
   { name: "types", needs: ["build"], run: types },
   { name: "lint", run: lint },
   { name: "format", run: format },

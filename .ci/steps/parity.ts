@@ -1,4 +1,5 @@
-// The page for those who come from other clients: every test that it names exists, and it has every fault that a test names.
+// Pages that name tests: every test that they name exists. And the one for those who come from other clients has every
+// fault that a test names.
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { filesBelow, packages, root } from "../lib/packages.ts"
@@ -6,10 +7,13 @@ import type { Outcome } from "../lib/schedule.ts"
 
 const page = "docs/parity.md"
 
-/** `pool/Pool` is packages/pool/test/Pool.test.ts, `testing/src/X` packages/testing/src/X.ts. */
+const pages = [page, "README.md", "docs/profiling.md"]
+
+/** `pool/Pool` is packages/pool/test/Pool.test.ts, `testing/src/X` packages/testing/src/X.ts, `test/start` test/start.test.ts. */
 const placesOf = (name: string): ReadonlyArray<string> => {
   const [owner = "", ...rest] = name.split("/")
   const path = rest.join("/")
+  if (owner === "test") return [`test/${path}.test.ts`]
   return [`test/${path}.test.ts`, `test/${path}.test-d.ts`, `${path}.ts`].map((one) => `packages/${owner}/${one}`)
 }
 
@@ -26,17 +30,18 @@ const titlesOf = (file: string): ReadonlyArray<string> => {
   return [...found, ...keys].map((title) => title.replaceAll(/\\(.)/gs, "$1"))
 }
 
-/** `pool/Pool` "runs a job" */
-const reference = /`([a-z]+\/[\w/]+)` "([^"]+)"/g
+/** `pool/Pool` "runs a job", and with a link to the file: [`pool/Pool`](packages/pool/test/Pool.test.ts) "runs a job" */
+const reference = /`([a-z]+\/[\w/]+)`(?:\]\(([^)]*)\))? "([^"]+)"/g
 
 /** What a row of a table is about. */
 const firstCell = /^\| ([^|]*) \|/gm
 
 const faultsIn = (text: string): ReadonlyArray<string> => text.match(/\b[BCMPW]\d\d\b/g) ?? []
 
-const problemOf = (name: string, part: string): string | undefined => {
+const problemOf = (page: string, name: string, link: string | undefined, part: string): string | undefined => {
   const file = placesOf(name).find((path) => existsSync(join(root, path)))
   if (file === undefined) return `${page}: there is no test file ${name}`
+  if (link !== undefined && link !== file) return `${page}: ${name} is not ${link}`
   return titlesOf(file).some((title) => title.includes(part))
     ? undefined
     : `${page}: no test in ${file} is called "${part}"`
@@ -44,8 +49,12 @@ const problemOf = (name: string, part: string): string | undefined => {
 
 export const parity = (): Outcome => {
   const text = readFileSync(join(root, page), "utf8")
-  const references = [...text.matchAll(reference)]
-  const broken = references.map(([, name = "", part = ""]) => problemOf(name, part)).filter((one) => one !== undefined)
+  const references = pages.flatMap((path) =>
+    [...readFileSync(join(root, path), "utf8").matchAll(reference)].map(([, name = "", link, part = ""]) =>
+      problemOf(path, name, link, part)
+    )
+  )
+  const broken = references.filter((one) => one !== undefined)
   const known = new Set([...text.matchAll(firstCell)].flatMap(([, cell = ""]) => faultsIn(cell)))
   const tests = packages.flatMap(({ name }) =>
     filesBelow(join(root, "packages", name, "test"))

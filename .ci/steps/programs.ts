@@ -1,5 +1,5 @@
 // The programs in the READMEs and in docs/, against the packages as they are built: all compile, and those that need no
-// server outside of them run. Tests and contract suites run as tests; what a `text` block below a program says is what it
+// server outside of them run, as do those of the front page, beside a fake one. Tests and contract suites run as tests; what a `text` block below a program says is what it
 // prints.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -14,6 +14,9 @@ const folder = join(root, ".tsbuildinfo", "programs")
 /** Packages whose programs need no server. */
 const pure: ReadonlySet<string> = new Set(["workflow", "protocol", "execution", "profiling"])
 
+/** Runs a program beside a fake server. */
+const besideFake = ["--conditions=@effect-comfyui/source", join(root, "examples", "support", "besideFake.ts")]
+
 /** Ample for a program that ends by itself. */
 const limitMs = 60_000
 
@@ -22,10 +25,12 @@ interface Page {
   /** What its programs are called. */
   readonly name: string
   readonly runs: boolean
+  /** Its programs want a server. */
+  readonly wantsServer?: boolean
 }
 
 const pages = (): ReadonlyArray<Page> => [
-  { path: "README.md", name: "root", runs: false },
+  { path: "README.md", name: "root", runs: true, wantsServer: true },
   ...packages.map(({ name }) => ({ path: `packages/${name}/README.md`, name, runs: pure.has(name) })),
   ...filesBelow(join(root, "docs")).filter((path) => path.endsWith(".md"))
     .map((path) => ({ path: `docs/${path}`, name: `docs-${path.slice(0, -3).replaceAll("/", "-")}`, runs: true }))
@@ -36,6 +41,7 @@ interface Program {
   readonly text: string
   readonly runs: boolean
   readonly isTest: boolean
+  readonly wantsServer: boolean
   /** Undefined where the page does not say. */
   readonly prints: string | undefined
 }
@@ -44,11 +50,12 @@ const test = /from "(@effect\/vitest|@effect-comfyui\/testing\/\w+Contract)"/
 
 const block = /^```ts\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?/gms
 
-const programsOf = ({ name, path, runs }: Page): ReadonlyArray<Program> => {
+const programsOf = ({ name, path, runs, wantsServer = false }: Page): ReadonlyArray<Program> => {
   if (!existsSync(join(root, path))) return []
   return [...readFileSync(join(root, path), "utf8").matchAll(block)].map(([, text = "", prints], index) => {
     const isTest = test.test(text)
-    return { file: `${name}-${index + 1}${isTest ? ".test" : ""}.ts`, text, runs: runs || isTest, isTest, prints }
+    const file = `${name}-${index + 1}${isTest ? ".test" : ""}.ts`
+    return { file, text, runs: runs || isTest, isTest, wantsServer, prints }
   })
 }
 
@@ -70,8 +77,9 @@ const tsconfig = {
 // Nobody's terminal, whatever the environment says of it.
 const options = { cwd: folder, limitMs, env: { ...process.env, FORCE_COLOR: "0" } }
 
-const ran = async ({ file, prints }: Program): Promise<ReadonlyArray<string>> => {
-  const { code, output, stdout } = await run(process.execPath, [join(folder, file)], options)
+const ran = async ({ file, prints, wantsServer }: Program): Promise<ReadonlyArray<string>> => {
+  const args = [...wantsServer ? besideFake : [], join(folder, file)]
+  const { code, output, stdout } = await run(process.execPath, args, options)
   if (code !== 0) return [`${file}: ${output.trim() || `ended with ${code}`}`]
   return prints === undefined || stdout === prints
     ? []
