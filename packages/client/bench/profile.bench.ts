@@ -1,23 +1,22 @@
 // @effect-diagnostics asyncFunction:off
-// What profiling costs whole runs, one after another against a server that answers at once: where it is only there, and
-// where each run has a profile. Each side has threads, and so modules, heaps and compiled code of its own; several, because
-// two threads that do the same may differ by a few per cent for as long as they live.
+// What profiling costs whole runs, one after another against a server that answers at once.
 import { once } from "node:events"
 import { Worker } from "node:worker_threads"
-import type { Way } from "./support/profiled.ts"
+import * as Ours from "./support/ours.ts"
+import { type Way, ways } from "./support/profiled.ts"
 import { serve } from "./support/spawn.ts"
 
 const threads = 4
 const count = 100
 
 const thread = async (url: string, way: Way): Promise<Worker> => {
-  const worker = new Worker(new URL("./support/profiled.ts", import.meta.url), { workerData: { url, way } })
+  const worker = new Worker(new URL("./support/thread.ts", import.meta.url), { workerData: { url, way } })
   await once(worker, "message")
   return worker
 }
 
 /** One thread after the other. */
-const side = async (url: string, way: Way) => {
+const inThreads = async (url: string, way: Way) => {
   const workers = await Promise.all(Array.from({ length: threads }, () => thread(url, way)))
   let next = 0
   return {
@@ -32,7 +31,14 @@ const side = async (url: string, way: Way) => {
   }
 }
 
-const beside = (ours: Way, reference: Way) => async () => {
+/** This thread, which has the profiling package for both sides. */
+const here = async (url: string, way: Way) => {
+  const { client, close } = await Ours.connect(url)
+  const runs = await ways[way]()
+  return { work: () => runs(client, count).then(() => count), close }
+}
+
+const beside = (side: typeof here | typeof inThreads, ours: Way, reference: Way) => async () => {
   const server = await serve("gap-0")
   const [one, other] = [await side(server.url, ours), await side(server.url, reference)]
   return {
@@ -49,9 +55,17 @@ const beside = (ours: Way, reference: Way) => async () => {
 const common = { measure: "rate", turns: 3 * threads, unit: "runs/s" }
 
 export const cases = [
-  { name: "profile-off", goal: { min: 0.97 }, ...common, noise: "close", prepare: beside("linked", "result") },
+  // Each side has threads, and so modules, heaps and compiled code of its own; several, because two threads that do the
+  // same may differ by a few per cent for as long as they live.
+  {
+    name: "profile-off",
+    goal: { min: 0.97 },
+    ...common,
+    noise: "close",
+    prepare: beside(inThreads, "linked", "result")
+  },
   // For who watches runs anyway: what the profile adds.
-  { name: "profile-on", goal: { min: 0.95 }, ...common, noise: "close", prepare: beside("profile", "events") },
+  { name: "profile-on", goal: { min: 0.95 }, ...common, noise: "close", prepare: beside(here, "profile", "events") },
   // For who wants results only: most of it is that somebody listens to the events.
   {
     name: "profile-on-result",
@@ -59,6 +73,6 @@ export const cases = [
     ...common,
     noise: "wide",
     rounds: 30,
-    prepare: beside("profile", "result")
+    prepare: beside(here, "profile", "result")
   }
 ]

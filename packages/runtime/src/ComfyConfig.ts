@@ -93,6 +93,7 @@ const Discovery = Schema.Struct({
   file: Schema.optionalKey(text("a path", "./servers.json")),
   /** The hosts of a service in the DNS, those of the best priority. */
   dns: Schema.optionalKey(Schema.Struct({
+    /** Whose SRV records name them. */
     service: text("the name of a service", "_comfyui._tcp.example.org"),
     /** How its hosts are spoken to. Default `http`. */
     scheme: Schema.optionalKey(oneOf(["http", "https"])),
@@ -144,18 +145,19 @@ const Failover = Schema.Struct({
 
 /** When servers, and workflows on a server, are avoided for a while, and for how long. */
 const Breakers = Schema.Struct({
-  /**
-   * Failures of a workflow that keep it from a server, of at least so many different contents, within so long and without a
-   * success between them. Default 3 of 2 within 10 minutes.
-   */
+  /** Failures of a workflow that keep it from a server, without a success between them. Default 3. */
   keyFailures: Schema.optionalKey(few(3, 8)),
+  /** Of at least so many different contents. Default 2. */
   keyContents: Schema.optionalKey(few(2, 8)),
+  /** All within this. Default 10 minutes. */
   keyWindow: Schema.optionalKey(time),
-  /** Failures in a row that close a server, each so soon after its start. Default 5 within 2 seconds. */
+  /** Runs in a row that close a server by failing fast. Default 5. */
   fastFailures: Schema.optionalKey(few(5, 8)),
+  /** So soon after its start a failure is a fast one. Default 2 seconds. */
   fastWithin: Schema.optionalKey(finite),
-  /** For how long at first, doubled each time up to `maxOpen`. Default 5 minutes, and 1 hour. */
+  /** For how long at first, doubled each time. Default 5 minutes. */
   open: Schema.optionalKey(finite),
+  /** The longest. Default 1 hour. */
   maxOpen: Schema.optionalKey(finite),
   /** Of the servers, that failures alone may take out. Default 0.5. */
   ejectShare: Schema.optionalKey(share(0.5))

@@ -12,9 +12,12 @@ import { JobId } from "@effect-comfyui/execution/Ids"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import * as JobProfile from "@effect-comfyui/profiling/JobProfile"
+import type { Json } from "@effect-comfyui/workflow/Json"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
+import type { WorkflowError } from "@effect-comfyui/workflow/WorkflowError"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -54,27 +57,21 @@ const idOf = (id: string): Effect.Effect<JobId, PoolError> =>
     )
   )
 
-const workflowOf = (given: Face.Given) =>
+const parse = (given: Face.Given): Effect.Effect<Workflow.Workflow, WorkflowError> =>
   typeof given === "string" ? Effect.fromResult(Workflow.fromJson(given)) : Effect.succeed(given)
 
-const submitted = Effect.fnUntraced(function*(given: Face.Given, { id, ...options }: Face.SubmitOptions = {}) {
-  const workflow = yield* workflowOf(given)
-  const pool = yield* Pool.Pool
-  return yield* pool.submit(workflow, id === undefined ? options : { ...options, id: yield* idOf(id) })
-})
-
-const found = Effect.fnUntraced(function*(id: string) {
-  const pool = yield* Pool.Pool
-  return yield* pool.get(yield* idOf(id))
-})
-
-/** The result of a job, with or without a declaration of it. */
-const resultOf = <A>(job: Pool.PoolJob, declared: Results.Declared<A> | undefined) =>
-  Effect.flatMap(
-    Comfy.Comfy,
-    (comfy): Effect.Effect<Results.Success<A> | Results.Success, ComfyError.Known> =>
-      declared === undefined ? comfy.success(job) : comfy.result(job, declared)
-  )
+/** A workflow and an id that need no reading go straight to the pool. */
+const submitted = (
+  { submit }: Pool.Shape,
+  given: Face.Given,
+  { id, ...options }: Face.SubmitOptions = {}
+): Effect.Effect<Pool.PoolJob, PoolError | WorkflowError> =>
+  typeof given !== "string" && id === undefined
+    ? submit<Json>(given, options)
+    : Effect.gen(function*() {
+      const workflow = yield* parse(given)
+      return yield* submit<Json>(workflow, id === undefined ? options : { ...options, id: yield* idOf(id) })
+    })
 
 const bytesOf = (source: string | URL | Uint8Array) => {
   if (source instanceof Uint8Array) return Effect.succeed({ content: source, filename: "file" })
@@ -91,10 +88,23 @@ const bytesOf = (source: string | URL | Uint8Array) => {
 type Services = Layer.Success<Fleet> | Layer.Success<typeof NodeFileSystem.layer> | Layer.Success<typeof NodePath.layer>
 
 const faceOf = (
-  { iterate, run, ...promises }: Promises.Promises<Services>,
+  context: Context.Context<Services>,
   dispose: () => Promise<void>,
   signals: SignalsNode.Options | undefined
 ): Face.PromiseFace => {
+  const { close: closeAll, iterate, run } = Promises.make(context)
+  const pool = Context.get(context, Pool.Pool)
+  const comfy = Context.get(context, Comfy.Comfy)
+
+  const found = (id: string) => Effect.flatMap(idOf(id), pool.get)
+
+  /** The result of a job, with or without a declaration of it. */
+  const resultOf = <A>(
+    job: Pool.PoolJob,
+    declared: Results.Declared<A> | undefined
+  ): Effect.Effect<Results.Success<A> | Results.Success, ComfyError.Known> =>
+    declared === undefined ? comfy.success(job) : comfy.result(job, declared)
+
   const jobOf = (job: Pool.PoolJob): Face.ComfyJob => {
     function result<A>(options: Face.Waiting & { readonly outputs: Results.Declared<A> }): Promise<Results.Success<A>>
     function result(options?: Face.Waiting): Promise<Results.Success>
@@ -119,27 +129,35 @@ const faceOf = (
     workflow: Face.Given,
     { outputs, signal, ...options }: Face.RunOptions & { readonly outputs?: Results.Declared<A> } = {}
   ) {
-    const started = Deferred.makeUnsafe<Pool.PoolJob, ComfyError.ComfyError>()
-    const submit = signal?.aborted === true
+    let job: Pool.PoolJob | undefined
+    /** Made by the first who listens: most await the result alone. */
+    let started: Deferred.Deferred<Pool.PoolJob, ComfyError.ComfyError> | undefined
+    const submit: Effect.Effect<Pool.PoolJob, ComfyError.Known | ComfyError.ComfyError> = signal?.aborted === true
       ? Effect.fail(new ComfyError.ComfyError("aborted", "Cancelled", "caller", signal.reason))
-      : submitted(workflow, options)
-    const whole = Effect.gen(function*() {
-      const job = yield* Effect.onExit(
-        Effect.mapError(submit, ComfyError.from),
-        (exit) => Effect.sync(() => Deferred.doneUnsafe(started, exit))
-      )
-      if (signal === undefined) return yield* resultOf(job, outputs)
+      : submitted(pool, workflow, options)
+    const promise = run(Effect.flatMap(submit, (submitted) => {
+      job = submitted
+      if (started !== undefined) Deferred.doneUnsafe(started, Effect.succeed(submitted))
+      const result = resultOf(submitted, outputs)
+      if (signal === undefined) return result
       // The job says itself that it was cancelled, and what had run by then.
-      const cancel = Effect.andThen(Promises.aborted(signal), job.cancel)
-      return yield* Effect.raceFirst(resultOf(job, outputs), Effect.andThen(cancel, Effect.never))
-    })
-    const promise = run(whole)
+      const cancel = Effect.andThen(Promises.aborted(signal), submitted.cancel)
+      return Effect.raceFirst(result, Effect.andThen(cancel, Effect.never))
+    }))
+    const listened = () => {
+      const known = job
+      if (known !== undefined) return known.events()
+      const first = started ??= Deferred.makeUnsafe()
+      return Stream.unwrap(Effect.map(Deferred.await(first), (job) => job.events()))
+    }
     return Object.assign(promise, {
       [Symbol.asyncIterator]: () => {
-        // Who listens is told by the events.
-        promise.catch(() => undefined)
-        const events = iterate(Stream.unwrap(Effect.map(Deferred.await(started), (job) => job.events())))
-        return events[Symbol.asyncIterator]()
+        const events = listened()
+        // Who listens is told by the events, or that there will be none.
+        promise.catch((error: unknown) => {
+          if (started !== undefined) Deferred.doneUnsafe(started, Effect.fail(ComfyError.from(error)))
+        })
+        return iterate(events)[Symbol.asyncIterator]()
       }
     })
   }
@@ -148,10 +166,10 @@ const faceOf = (
   const atOnce = new AbortController()
   const shut = (drain: Duration.Input | undefined): Promise<boolean> => {
     const waited = drain === undefined
-      ? run(Effect.map(Effect.flatMap(Pool.Pool, ({ snapshot }) => snapshot), ({ running }) => running === 0))
-      : run(Effect.flatMap(Pool.Pool, (pool) => pool.drain(drain)), atOnce.signal).catch(() => false)
+      ? run(Effect.map(pool.snapshot, ({ running }) => running === 0))
+      : run(pool.drain(drain), atOnce.signal).catch(() => false)
     return waited.then((drained) =>
-      dispose().then(() => Effect.runPromise(promises.close)).then(() => {
+      dispose().then(() => Effect.runPromise(closeAll)).then(() => {
         unlisten()
         return drained
       })
@@ -166,7 +184,7 @@ const faceOf = (
 
   return {
     run: runs,
-    submit: (workflow, options) => run(Effect.map(submitted(workflow, options), jobOf)),
+    submit: (workflow, options) => run(Effect.map(submitted(pool, workflow, options), jobOf)),
     get: (id) => run(Effect.map(found(id), jobOf)),
     cancel: (id) => run(Effect.flatMap(found(id), (job) => job.cancel)),
     upload: (source, { filename, ...options } = {}) =>
@@ -174,33 +192,22 @@ const faceOf = (
     download: (file, { signal } = {}) =>
       run(
         Effect.gen(function*() {
-          const { bytes } = yield* (yield* Comfy.Comfy).download(file)
+          const { bytes } = yield* comfy.download(file)
           return new Uint8Array(Buffer.concat(yield* Stream.runCollect(bytes)))
         }),
         signal
       ),
     save: (file, path, { signal } = {}) =>
-      run(
-        Effect.gen(function*() {
-          const files = yield* (yield* Comfy.Comfy).filesOf(file.server)
-          yield* FilesNode.saveAs(files, file, path)
-        }),
-        signal
-      ),
-    events: ({ signal } = {}) => iterate(Stream.unwrap(Effect.map(Pool.Pool, ({ events }) => events)), signal),
+      run(Effect.flatMap(comfy.filesOf(file.server), (files) => FilesNode.saveAs(files, file, path)), signal),
+    events: ({ signal } = {}) => iterate(pool.events, signal),
     profile: (id, { signal } = {}) =>
       run(Effect.flatMap(found(id), (job) => Stream.run(job.events(), JobProfile.sink())), signal),
     profiles: {
-      get: (id) =>
-        run(Effect.gen(function*() {
-          const { profiles } = yield* Pool.Pool
-          return Option.getOrNull(yield* profiles.get(yield* idOf(id)))
-        })),
-      finished: ({ signal } = {}) =>
-        iterate(Stream.unwrap(Effect.map(Pool.Pool, ({ profiles }) => profiles.finished)), signal),
-      statistics: () => run(Effect.flatMap(Pool.Pool, ({ profiles }) => profiles.statistics.get))
+      get: (id) => run(Effect.map(Effect.flatMap(idOf(id), pool.profiles.get), Option.getOrNull)),
+      finished: ({ signal } = {}) => iterate(pool.profiles.finished, signal),
+      statistics: () => run(pool.profiles.statistics.get)
     },
-    servers: () => run(Effect.flatMap(Pool.Pool, ({ servers }) => servers.get)),
+    servers: () => run(pool.servers.get),
     close,
     [Symbol.asyncDispose]: () => close().then(() => undefined)
   }
@@ -211,7 +218,7 @@ export const fromLayer = (fleet: Fleet, { signals = false }: Options = {}): Prom
   const runtime = ManagedRuntime.make(Layer.mergeAll(fleet, NodeFileSystem.layer, NodePath.layer))
   const wanted = signals === false ? undefined : signals === true ? {} : signals
   return runtime.context().then(
-    (context) => faceOf(Promises.make(context), () => runtime.dispose(), wanted),
+    (context) => faceOf(context, () => runtime.dispose(), wanted),
     (error: unknown) => runtime.dispose().then(() => Promise.reject(ComfyError.from(error)))
   )
 }

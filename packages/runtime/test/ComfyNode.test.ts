@@ -6,11 +6,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { nameserver } from "./support/nameserver.ts"
 
 const inFolder = <A, E>(use: (folder: string) => Effect.Effect<A, E>) =>
   Effect.acquireUseRelease(
@@ -64,13 +66,23 @@ describe("the platform that Node is", () => {
         const file = join(folder, "servers.json")
         writeFileSync(file, "[{\"url\": \"http://gpu-1:8188\"}]")
         const { sets } = yield* Effect.provide(ComfyPlatform.ComfyPlatform, ComfyPlatformNode.layer)
-        // Nobody listens there: what the DNS does not say changes nothing of what the file does.
-        const dns = { service: "_comfyui._tcp.example.org", nameservers: ["127.0.0.1:9"] }
-        for (const discovery of [{ file }, { file, dns }]) {
-          const found = yield* Stream.runHead(Stream.filter(yield* sets(discovery), (set) => set.length > 0))
-          assert.deepStrictEqual(Option.getOrThrow(found), [{ url: "http://gpu-1:8188" }])
-        }
-      })
+        const service = "_comfyui._tcp.test"
+        const asked = { service, scheme: "https", nameservers: [`127.0.0.1:${yield* nameserver}`] } as const
+        const first = Effect.fnUntraced(function*(discovery: ComfyConfig.Discovery, size: number) {
+          const found = yield* Stream.runHead(Stream.filter(yield* sets(discovery), (set) => set.length === size))
+          return Option.getOrThrow(found)
+        })
+        const [fromFile, fromDns] = [{ url: "http://gpu-1:8188" }, { url: "https://gpu-7.test:9000", weight: 4 }]
+        assert.deepStrictEqual(yield* first({ file }, 1), [fromFile])
+        assert.deepStrictEqual(yield* first({ dns: asked }, 1), [fromDns])
+        assert.deepStrictEqual(yield* first({ file, dns: asked }, 2), [fromFile, fromDns])
+        // Nobody listens there: what one source does not say changes nothing of the other.
+        const deaf = { service, nameservers: ["127.0.0.1:9"] }
+        assert.deepStrictEqual(
+          yield* Effect.provideService(first({ file, dns: deaf }, 1), References.MinimumLogLevel, "None"),
+          [fromFile]
+        )
+      }).pipe(Effect.scoped)
     ))
 })
 

@@ -47,6 +47,9 @@ describe("the promises", () => {
       for await (const { _tag } of run) tags.push(_tag)
       assert.deepStrictEqual([tags[0], tags.at(-1)], ["Queued", "JobSucceeded"])
       const { jobId, outputs: { hero }, server } = await run
+      const [again, more] = await Promise.all([Array.fromAsync(run), Array.fromAsync(run)])
+      assert.deepStrictEqual([again[0]?._tag, again.at(-1)?._tag], ["Queued", "JobSucceeded"])
+      assert.deepStrictEqual(more, again)
       assert.deepStrictEqual([String(jobId), String(server), hero.kind], ["order 7", "gpu", "image"])
       const bytes = await comfy.download(hero)
       assert.deepStrictEqual([...bytes.subarray(1, 4)], [..."PNG"].map((letter) => letter.charCodeAt(0)))

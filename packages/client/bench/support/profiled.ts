@@ -1,11 +1,9 @@
 // @effect-diagnostics asyncFunction:off
-// `profiled.ts`, a thread: whole runs, one after another, in one of its ways. A thread loads modules for itself, so that the
-// profiling package is in one and not in the other. Takes how many to run, answers when they have ended.
+// Whole runs, one after another, with and without profiling.
 import type { ExecutionError } from "@effect-comfyui/execution/ExecutionError"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { ok } from "node:assert"
-import { parentPort, workerData } from "node:worker_threads"
 import * as Ours from "./ours.ts"
 
 type Runs = (client: Ours.Ours["client"], count: number) => Promise<void>
@@ -16,7 +14,8 @@ const repeated =
       for (let i = 0; i < count; i++) yield* one(client)
     }))
 
-const ways = {
+/** The ways to run them; each loads what it needs when it is asked for. */
+export const ways = {
   /** Results, and no profiling package. */
   result: async () => Ours.runs,
   /** Results, and a profiling package that nobody uses. */
@@ -39,13 +38,5 @@ const ways = {
   }
 } satisfies Record<string, () => Promise<Runs>>
 
-/** How the runs of a thread are run. */
+/** One of them. */
 export type Way = keyof typeof ways
-
-const { url, way }: { readonly url: string; readonly way: Way } = workerData
-const runs = await ways[way]()
-const { client } = await Ours.connect(url)
-parentPort?.on("message", (count: number) => {
-  void runs(client, count).then(() => parentPort?.postMessage(count, []))
-})
-parentPort?.postMessage(0, [])
