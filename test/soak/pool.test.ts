@@ -41,6 +41,7 @@ const succeeded = (sequence: number, atMost: number): JobEvent => ({
   ...common,
   _tag: "JobSucceeded",
   sequence,
+  server: BackendId.make("gpu-1"),
   outputs: {},
   receipts: [],
   executions: { atLeast: 1, atMost }

@@ -48,11 +48,12 @@ export const Collected = Schema.TaggedStruct("Collected", {
   ms: Schema.Finite
 })
 /**
- * Ending: the job has its outputs. `receipts`: where their files are kept, one per node and file; empty where they are
- * left on the server.
+ * Ending: the job has its outputs. `server`: where they were made, whichever process saw to it. `receipts`: where their
+ * files are kept, one per node and file; empty where they are left on the server.
  */
 export const JobSucceeded = Schema.TaggedStruct("JobSucceeded", {
   ...common,
+  server: BackendId,
   outputs: Outputs,
   receipts: Schema.Array(Receipt),
   executions: Executions

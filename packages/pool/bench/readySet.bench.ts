@@ -1,7 +1,7 @@
 // @effect-diagnostics asyncFunction:off
 // What a million waiting jobs cost: to enqueue (queue, announcement, ready set), to find and claim the next, in memory. Candidates are
 // asked for as by a scheduler with one idle server: sixteen.
-import { JobId } from "@effect-comfyui/execution/Ids"
+import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
 import type { PoolError } from "@effect-comfyui/execution/PoolError"
 import * as JobQueue from "@effect-comfyui/pool/JobQueue"
 import * as JobQueueMemory from "@effect-comfyui/pool/JobQueueMemory"
@@ -40,6 +40,7 @@ const endingOf = (jobId: JobId) => ({
   jobId,
   sequence: 0,
   at: 0,
+  server: BackendId.make("gpu-1"),
   outputs: {},
   receipts: [],
   executions: { atLeast: 1, atMost: 1 }

@@ -3,7 +3,7 @@
 // settles what they ran (`sqlite-claims`), and for one server, each claim and ending a commit of its own (`sqlite-alone`).
 // The reference is a bare loop of node:sqlite over the same tables and statements, as many a commit. The slower the disk,
 // the nearer they are: 0.5 where it answers in 0.2 ms, 0.8 in 2 ms.
-import { JobId } from "@effect-comfyui/execution/Ids"
+import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
 import { JobQueue } from "@effect-comfyui/pool/JobQueue"
 import * as JobQueueSqliteNode from "@effect-comfyui/pool/JobQueueSqliteNode"
 import * as Effect from "effect/Effect"
@@ -33,6 +33,7 @@ const endingOf = (jobId: string) => ({
   jobId: JobId.make(jobId),
   sequence: 0,
   at: 0,
+  server: BackendId.make("gpu-1"),
   outputs: {},
   receipts: [],
   executions: { atLeast: 1, atMost: 1 }

@@ -133,7 +133,10 @@ const succeeded = (
       ...Breakers.step(fleet.breakers, { _tag: "Succeeded", server, key }, now),
       ...Storage.step(fleet.storage, { _tag: "Succeeded", server }, now)
     ],
-    follows: { _tag: "Settle", told: { _tag: "JobSucceeded", outputs: ending.outputs, receipts: [], executions } }
+    follows: {
+      _tag: "Settle",
+      told: { _tag: "JobSucceeded", server, outputs: ending.outputs, receipts: [], executions }
+    }
   }
 }
 

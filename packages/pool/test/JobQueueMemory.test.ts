@@ -1,4 +1,4 @@
-import { JobId } from "@effect-comfyui/execution/Ids"
+import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
 import type { JobEnding } from "@effect-comfyui/execution/JobEvent"
 import type { HeadChange } from "@effect-comfyui/pool/JobHead"
 import { JobQueue, type Offer } from "@effect-comfyui/pool/JobQueue"
@@ -28,6 +28,7 @@ const succeeded = (jobId: JobId): JobEnding => ({
   jobId,
   sequence: 1,
   at: 1,
+  server: BackendId.make("gpu-1"),
   outputs: {},
   receipts: [],
   executions: { atLeast: 1, atMost: 1 }

@@ -53,7 +53,13 @@ const offerOf = (name: string, more: Partial<Offer["payload"]> = {}, head: Parti
 }
 
 const common = (name: string) => ({ jobId: id(name), sequence: 9, at: 1, executions: { atLeast: 1, atMost: 1 } })
-const succeeded = (name: string): JobEnding => ({ _tag: "JobSucceeded", ...common(name), outputs: {}, receipts: [] })
+const succeeded = (name: string): JobEnding => ({
+  _tag: "JobSucceeded",
+  ...common(name),
+  server: BackendId.make("gpu-1"),
+  outputs: {},
+  receipts: []
+})
 
 /** A queue on this file, open as long as the scope. */
 const open = (file: string, options: JobQueueSqliteNode.FileOptions = {}) =>
@@ -551,7 +557,13 @@ describe("what is kept of a job", () => {
       const fileRef = { filename: "a.png", subfolder: "", type: "output" }
       const receipts = [{ nodeId: "9", file: fileRef, location: "/out/a.png", sizeBytes: 7 }]
       const endings: Record<string, JobEnding> = {
-        s: { _tag: "JobSucceeded", ...common("s"), outputs: { "9": { files: [file], texts: ["\0"], raw } }, receipts },
+        s: {
+          _tag: "JobSucceeded",
+          ...common("s"),
+          server: BackendId.make("gpu-1"),
+          outputs: { "9": { files: [file], texts: ["\0"], raw } },
+          receipts
+        },
         f: { _tag: "JobFailed", ...common("f"), error },
         c: { _tag: "JobCancelled", ...common("c"), by: "elsewhere" }
       }

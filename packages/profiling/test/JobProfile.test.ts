@@ -47,7 +47,14 @@ const job = () => {
       isEnding(ending)
         ? { _tag: "AttemptEnded", ...next(ms), number, ending, verdict, executions }
         : assert.fail("no ending"),
-    succeeded: (ms: number): JobEvent => ({ _tag: "JobSucceeded", ...next(ms), outputs: {}, receipts: [], executions }),
+    succeeded: (ms: number): JobEvent => ({
+      _tag: "JobSucceeded",
+      ...next(ms),
+      server: BackendId.make("gpu-1"),
+      outputs: {},
+      receipts: [],
+      executions
+    }),
     cancelled: (ms: number): JobEvent => ({ _tag: "JobCancelled", ...next(ms), by: "us", executions }),
     timedOut: (ms: number): JobEvent => ({
       _tag: "JobFailed",

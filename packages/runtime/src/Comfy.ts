@@ -37,7 +37,7 @@ export interface Shape {
     declared: Results.Declared<A>
   ) => Effect.Effect<Results.Success<A>, JobError | Results.ResultError>
   /** The files of a server, from wherever it came, while it is a member and reached: else `Unreachable`. */
-  readonly filesOf: (server: BackendId | null) => Effect.Effect<Files, FilesError>
+  readonly filesOf: (server: BackendId) => Effect.Effect<Files, FilesError>
   /** Opens a file of a result on the server that made it, while that is a member. */
   readonly download: (file: Results.ResultFile) => Effect.Effect<Download, FilesError>
 }
@@ -75,19 +75,14 @@ const foundOf = (settings: ComfyConfig.Settings) => (found: Found): ServerSpec<S
   return { ...member, make: backendOf({ url: found.url, id: member.id }, settings) }
 }
 
-const success = Effect.fnUntraced(function*(job: Pool.PoolJob): Effect.fn.Return<Results.Success, JobError> {
-  const ended = yield* job.result
-  const attempts = yield* job.why
-  const last = attempts.findLast(({ endedAs }) => endedAs === "Completed") ?? attempts.at(-1)
-  return Results.plain(ended, last?.server ?? null)
-})
+const success = (job: Pool.PoolJob): Effect.Effect<Results.Success, JobError> => Effect.map(job.result, Results.plain)
 
 const comfyOf = (members: FilesOf): Shape => {
   const filesOf: Shape["filesOf"] = (server) =>
     Effect.suspend(() => {
-      const files = server === null ? undefined : members.get(server)
+      const files = members.get(server)
       if (files !== undefined) return Effect.succeed(files)
-      const cause = server === null ? "nobody knows which server it was" : `${server} is no member`
+      const cause = `${server} is no member`
       return Effect.fail(new FilesError({ reason: { _tag: "Unreachable", by: "network", status: null, cause } }))
     })
   return {

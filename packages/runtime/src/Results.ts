@@ -51,7 +51,7 @@ export class ResultError extends Schema.TaggedError<ResultError>()("ResultError"
  */
 export interface ResultFile extends Outputs.OutputFile {
   readonly nodeId: string
-  readonly server: BackendId | null
+  readonly server: BackendId
   readonly location: string | null
 }
 
@@ -170,7 +170,7 @@ export interface Success<out A = Outputs.Outputs> {
   readonly receipts: ReadonlyArray<Receipt>
   readonly executions: Executions
   /** Where it ran; null where that was forgotten. */
-  readonly server: BackendId | null
+  readonly server: BackendId
 }
 
 const keyOf = (
@@ -179,17 +179,17 @@ const keyOf = (
 ) => JSON.stringify([nodeId, type, subfolder, filename])
 
 /** The success without a declaration. */
-export const plain = (ended: JobSucceeded, server: BackendId | null): Success => {
+export const plain = (ended: JobSucceeded): Success => {
   const locations = new Map(ended.receipts.map((receipt) => [keyOf(receipt.nodeId, receipt.file), receipt.location]))
   const files = Object.entries(ended.outputs).flatMap(([nodeId, output]) =>
     output.files.map((one): ResultFile => ({
       ...one,
       nodeId,
-      server,
+      server: ended.server,
       location: locations.get(keyOf(nodeId, one)) ?? null
     }))
   )
-  const { executions, jobId, outputs, receipts } = ended
+  const { executions, jobId, outputs, receipts, server } = ended
   return { jobId, outputs, files, receipts, executions, server }
 }
 

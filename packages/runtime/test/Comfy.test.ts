@@ -1,3 +1,4 @@
+import { BackendId } from "@effect-comfyui/execution/Ids"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import * as Router from "@effect-comfyui/pool/Router"
 import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
@@ -82,7 +83,7 @@ describe("the layer of a configuration", () => {
       assert.isDefined(file)
       const error = yield* Effect.flip(comfy.download(file))
       assert.strictEqual(error.reason._tag, "Unreachable")
-      const nowhere = yield* Effect.flip(comfy.download({ ...file, server: null }))
+      const nowhere = yield* Effect.flip(comfy.download({ ...file, server: BackendId.make("nobody") }))
       assert.strictEqual(nowhere.reason._tag, "Unreachable")
     }).pipe(Effect.provide(layerOf({ servers: [server(1)], logging: quiet }))))
 

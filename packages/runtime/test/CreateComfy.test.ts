@@ -221,4 +221,21 @@ describe("the promises", () => {
       for (const file of await readdir(join(folder, "estimates"))) await writeFile(join(folder, "estimates", file), "{")
       assert.strictEqual(await placed(3), "prior")
     }))
+
+  it.live("fetch the files of a job that another process ran, which shares the queue", () =>
+    around(async ({ folder, url }) => {
+      const shared = {
+        servers: [{ id: "gpu", url }],
+        queue: { path: join(folder, "queue.db") },
+        logging: { level: "None" } as const
+      }
+      await using runs = await createComfy(shared)
+      // This one places nothing: the other has the only server.
+      await using asks = await createComfy({ ...shared, servers: [] })
+      const job = await asks.submit(Workflows.picture())
+      const { files: [file], server } = await job.result()
+      assert.strictEqual(server, "gpu")
+      assert.isDefined(file)
+      if (file !== undefined) assert.isAbove((await runs.download(file)).byteLength, 0)
+    }))
 })

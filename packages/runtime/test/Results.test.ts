@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 const ended: JobSucceeded = {
   _tag: "JobSucceeded",
   jobId: JobId.make("job"),
+  server: BackendId.make("gpu-1"),
   sequence: 9,
   at: 1,
   outputs: Outputs.fromRecords({
@@ -25,7 +26,7 @@ const ended: JobSucceeded = {
   executions: { atLeast: 1, atMost: 1 }
 }
 
-const success = Results.plain(ended, BackendId.make("gpu-1"))
+const success = Results.plain(ended)
 
 describe("declared outputs", () => {
   it("are what their nodes produced, with where each file is", () => {

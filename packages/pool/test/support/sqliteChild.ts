@@ -1,6 +1,6 @@
 // A process that works on a queue in a file: `sqliteChild.ts offer|claim FILE [JOBS]`. Prints the ids of the jobs that it has
 // the queue's word for, one a line, at once; whoever claims says first that it is there, and ends when so many have ended.
-import { JobId } from "@effect-comfyui/execution/Ids"
+import { BackendId, JobId } from "@effect-comfyui/execution/Ids"
 import { JobQueue, type Offer } from "@effect-comfyui/pool/JobQueue"
 import * as JobQueueSqliteNode from "@effect-comfyui/pool/JobQueueSqliteNode"
 import * as Workflow from "@effect-comfyui/workflow/Workflow"
@@ -54,6 +54,7 @@ const claimAll = Effect.gen(function*() {
       jobId: head.id,
       sequence: 1,
       at: 1,
+      server: BackendId.make("gpu-1"),
       outputs: {},
       receipts: [],
       executions: { atLeast: 1, atMost: 1 }

@@ -135,6 +135,6 @@ export const jobOf = (
     }
   })
   const executions = { atLeast: 1, atMost: 1 }
-  events.push({ _tag: "JobSucceeded", ...common(), outputs: {}, receipts: [], executions })
+  events.push({ _tag: "JobSucceeded", ...common(), server: backend, outputs: {}, receipts: [], executions })
   return events
 }

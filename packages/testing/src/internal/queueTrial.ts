@@ -37,6 +37,7 @@ export const common = (name: string) => ({ jobId: id(name), sequence: 9, at: 1, 
 export const succeeded = (name: string): JobEnding => ({
   _tag: "JobSucceeded",
   ...common(name),
+  server: BackendId.make("gpu-1"),
   outputs: {},
   receipts: []
 })
