@@ -6,11 +6,20 @@ import * as Schema from "effect/Schema"
 export const CriticalPath = Schema.Struct({ nodeIds: Schema.Array(Schema.String), durationMs: Schema.Finite })
 export type CriticalPath = typeof CriticalPath.Type
 
-/** Every node with what it takes its inputs from, sources first. Made once per workflow. */
+/** Every node with what it takes its inputs from, sources first. */
 export type Order = ReadonlyArray<readonly [nodeId: NodeId, sources: ReadonlyArray<NodeId>]>
 
+/** Workflows are values: what is run again and again is ordered once. */
+const orders = new WeakMap<Workflow, Order>()
+
 /** Sources before what they feed. Links that lead nowhere, or back into a circle, do not count. */
-export const order = ({ nodes }: Workflow): Order => {
+export const order = (workflow: Workflow): Order => {
+  const known = orders.get(workflow) ?? sort(workflow)
+  orders.set(workflow, known)
+  return known
+}
+
+const sort = ({ nodes }: Workflow): Order => {
   const sourcesOf = new Map(
     Object.entries(nodes).map(([id, node]) => [id, [...new Set(links(node).map(([, [source]]) => source))]] as const)
   )

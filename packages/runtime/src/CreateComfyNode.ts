@@ -205,6 +205,10 @@ const faceOf = (
     profiles: {
       get: (id) => run(Effect.map(Effect.flatMap(idOf(id), pool.profiles.get), Option.getOrNull)),
       finished: ({ signal } = {}) => iterate(pool.profiles.finished, signal),
+      eta: (id) => run(Effect.map(Effect.flatMap(idOf(id), pool.profiles.eta), Option.getOrNull)),
+      progress: (id) => run(Effect.map(Effect.flatMap(idOf(id), pool.profiles.progress), Option.getOrNull)),
+      slowNodes: ({ signal, ...options } = {}) => iterate(pool.profiles.slowNodes(options), signal),
+      bottlenecks: () => run(pool.profiles.bottlenecks.get),
       statistics: () => run(pool.profiles.statistics.get)
     },
     servers: () => run(pool.servers.get),

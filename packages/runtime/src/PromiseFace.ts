@@ -2,12 +2,16 @@
 import type { Attachment, Upload } from "@effect-comfyui/execution/Files"
 import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import type { Outputs } from "@effect-comfyui/execution/Outputs"
+import type { Snapshot as Progress } from "@effect-comfyui/execution/Progress"
+import type { JobEta } from "@effect-comfyui/pool/Etas"
 import type { Status } from "@effect-comfyui/pool/Job"
 import type { JobOptions } from "@effect-comfyui/pool/JobOptions"
 import type { View } from "@effect-comfyui/pool/Member"
 import type { PoolEvent } from "@effect-comfyui/pool/PoolEvent"
+import type { Report } from "@effect-comfyui/profiling/Bottlenecks"
 import type { JobProfile } from "@effect-comfyui/profiling/JobProfile"
 import type { Stored } from "@effect-comfyui/profiling/ProfileSet"
+import type { Options as SlowNodeOptions, SlowNode } from "@effect-comfyui/profiling/SlowNodes"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import type * as Duration from "effect/Duration"
 import type { Declared, ResultFile, Success } from "./Results.ts"
@@ -86,6 +90,14 @@ export interface PromiseFace extends AsyncDisposable {
     readonly get: (id: string) => Promise<JobProfile | null>
     /** Of every job that ends from now on, for as long as somebody iterates; a slow listener loses the oldest. */
     readonly finished: (options?: Waiting) => AsyncIterable<JobProfile>
+    /** When a job is thought to end, with an interval; null where nobody can know, and of jobs that have ended. */
+    readonly eta: (id: string) => Promise<JobEta | null>
+    /** How far the run of a job is; null while it waits. */
+    readonly progress: (id: string) => Promise<Progress | null>
+    /** Each execution of a node that takes longer than it should, while it runs; for as long as somebody iterates. */
+    readonly slowNodes: (options?: Waiting & Partial<SlowNodeOptions>) => AsyncIterable<SlowNode>
+    /** Where the last jobs lost time, and what would help. */
+    readonly bottlenecks: () => Promise<Report>
     /** Rows over all runs so far, as plain data. */
     readonly statistics: () => Promise<Stored>
   }

@@ -238,4 +238,24 @@ describe("the promises", () => {
       assert.isDefined(file)
       if (file !== undefined) assert.isAbove((await runs.download(file)).byteLength, 0)
     }))
+
+  it.live("say how far a job is, when it ends, which node is slow, and where time is lost", () =>
+    around(async ({ url }) => {
+      await using comfy = await createComfy({ ...memory(url), profiling: {} })
+      const slow = comfy.profiles.slowNodes({ overMs: 300 })[Symbol.asyncIterator]()
+      const first = slow.next()
+      const run = comfy.run(Workflows.slow({ seconds: 2 }), { id: "slow" })
+      for await (const event of run) {
+        if (event._tag !== "Attempt" || event.event._tag !== "NodeStarted" || event.event.nodeId !== "2") continue
+        const eta = await comfy.profiles.eta("slow")
+        assert.isTrue(eta !== null && eta.lowMs <= eta.expectedMs && eta.expectedMs <= eta.highMs)
+        assert.deepStrictEqual((await comfy.profiles.progress("slow"))?.running, ["2"])
+        break
+      }
+      assert.deepInclude((await first).value, { jobId: "slow", nodeId: "2", classType: "FakeSleep", by: "threshold" })
+      await slow.return?.()
+      await run
+      assert.deepStrictEqual([await comfy.profiles.eta("slow"), await comfy.profiles.eta("nobody")], [null, null])
+      assert.deepInclude(await comfy.profiles.bottlenecks(), { jobs: 1, findings: [] })
+    }))
 })
