@@ -308,7 +308,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
     const { samples, warmMs } = Estimates.estimate(fleet.estimates, Etas.anywhere, entry.kind.affinity)
     const cost = samples > 0 ? warmMs : limits.estimateMs ?? warmMs
     const forget = Effect.suspend(() => {
-      if (known === undefined) Jobs.drop(jobs, entry)
+      if (known === undefined) {
+        Jobs.drop(jobs, entry)
+        profiles?.dropped(entry)
+      }
       return adoption.answered(entry.id)
     })
     const offered = yield* Effect.onError(queue.offer(offer(cost)), () => forget)

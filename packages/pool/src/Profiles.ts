@@ -38,7 +38,7 @@ export interface Shape {
   readonly finished: Stream.Stream<JobProfile.JobProfile>
   /** As it is now, of a job that is open or among the last that ended. */
   readonly get: (id: JobId) => Effect.Effect<Option.Option<JobProfile.JobProfile>>
-  /** How far the run of a job is, nodes weighed by what their class is known to take; none while it waits. */
+  /** How far the run of a job is, nodes weighed by what their class is known to take; none before its first. */
   readonly progress: (id: JobId) => Effect.Effect<Option.Option<Progress.Snapshot>>
   /** When a job is thought to end; none where nobody can know, and of jobs that have ended. */
   readonly eta: (id: JobId) => Effect.Effect<Option.Option<Etas.JobEta>>
@@ -62,6 +62,8 @@ export interface Shape {
 export interface Profiles extends Shape {
   /** A job is about to be queued whose graph this is. */
   readonly foreseen: (entry: Job.Entry, workflow: Workflow.Workflow) => void
+  /** The queue did not take it: it never was. */
+  readonly dropped: (entry: Job.Entry) => void
   /** An attempt begins of a job whose graph this is: its titles, its critical path, what its nodes weigh. */
   readonly began: (entry: Job.Entry, workflow: Workflow.Workflow) => void
   /** What was told of a job, in order. */
@@ -196,6 +198,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Estimates.foresee(estimates, affinity, workflow)
       if (graphs.size < Etas.maxPending) graphs.set(id, ClassEstimates.graphOf(workflow))
     },
+    dropped: ({ id }) => void graphs.delete(id),
     began: openOf,
     told: (entry, events, time) => {
       const { now } = time

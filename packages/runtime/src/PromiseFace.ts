@@ -92,7 +92,7 @@ export interface PromiseFace extends AsyncDisposable {
     readonly finished: (options?: Waiting) => AsyncIterable<JobProfile>
     /** When a job is thought to end, with an interval; null where nobody can know, and of jobs that have ended. */
     readonly eta: (id: string) => Promise<JobEta | null>
-    /** How far the run of a job is; null while it waits. */
+    /** How far the run of a job is; null before its first. */
     readonly progress: (id: string) => Promise<Progress | null>
     /** Each execution of a node that takes longer than it should, while it runs; for as long as somebody iterates. */
     readonly slowNodes: (options?: Waiting & Partial<SlowNodeOptions>) => AsyncIterable<SlowNode>
