@@ -99,7 +99,7 @@ const clockOptions = (
     totalMs: Math.min((limits.totalMs ?? Number.POSITIVE_INFINITY) - sinceMs, entry.deadlineAt - now),
     known: slowest === 0
       ? undefined
-      : { p99Ms: slowest, floorMs: ms(timeouts.nodeLearned), factor: timeouts.nodeP99 },
+      : { p99Ms: slowest, floorMs: ms(paid ? timeouts.nodePaid : timeouts.nodeLearned), factor: timeouts.nodeP99 },
     nodeIdleMs: limits.nodeIdleMs ?? undefined
   }
 }
@@ -157,8 +157,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const { id: backend } = member.facts
     const failed = (reason: Reason) => failure(run, reason, ranMs)
     if (decided._tag === "GivenUp") {
-      const isLate = now() >= entry.deadlineAt
-      return failed(isLate ? { _tag: "DeadlineExceeded", deadline: readTime(clock).at } : decided.reason)
+      const { reason } = decided
+      if (now() >= entry.deadlineAt) return failed({ _tag: "DeadlineExceeded", deadline: readTime(clock).at })
+      // Of a run that was left only the rest of its time was watched.
+      const limitMs = entry.options.limits.totalMs
+      return failed(reason._tag === "TotalTimeout" && limitMs !== null ? { ...reason, limitMs } : reason)
     }
     return fleet.members.get(backend) !== member && isClosed(decided.ending)
       ? failed({ _tag: "Lost", evidence: "the server was removed from the pool" })

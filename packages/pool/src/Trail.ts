@@ -184,6 +184,7 @@ export const evidenceOf = (reason: Reason): Evidence => {
     case "WorkerStuck":
       return { evidence: text(reason.evidence) }
     case "StartTimeout":
+    case "TotalTimeout":
       return { limitMs: reason.limitMs }
     case "NodeTimeout":
       return { nodeId: text(reason.nodeId), limitMs: reason.limitMs }
