@@ -258,7 +258,7 @@ const tests: Readonly<Record<string, Test>> = {
       yield* refused("b")
     }),
 
-  "a dead job waits for a person, who puts it back as new": ({ ttl }) =>
+  "a dead job waits for a person, who puts it back as new": ({ half, ttl }) =>
     Effect.gen(function*() {
       const queue = yield* JobQueue
       yield* offered("a")
@@ -267,8 +267,13 @@ const tests: Readonly<Record<string, Test>> = {
       assert.strictEqual((yield* queue.stats).dead, 1)
       yield* refused("a")
       yield* isFenced(first)
+      const before = Option.getOrThrow(yield* queue.get(id("a")))
+      yield* half
       assert.isTrue(yield* queue.redrive(id("a")))
       assert.isFalse(yield* queue.redrive(id("a")))
+      const after = Option.getOrThrow(yield* queue.get(id("a")))
+      assert.isAbove(after.queuedAt, before.queuedAt)
+      assert.deepInclude(after, { state: "waiting", ending: null, endedAt: null, fingerprint: before.fingerprint })
       const second = yield* claimed("a", ttl)
       assert.deepInclude(second, { attempt: 1, ledger: null })
       assert.isAbove(second.token, first.token)
