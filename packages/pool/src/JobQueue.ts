@@ -146,7 +146,10 @@ export class JobQueue extends Context.Service<JobQueue, {
     token: number,
     options?: { readonly delay?: Duration.Input; readonly ledger?: Json; readonly left?: boolean }
   ) => Effect.Effect<void, PoolError>
-  /** Ends a job that waits, with this last event if there is one; else asks its holder to. */
+  /**
+   * Ends a job that waits, with this last event if there is one: with `DeadLettered` it is set aside. Else asks its holder
+   * to end it.
+   */
   readonly cancel: (id: JobId, ending?: JobEnding) => Effect.Effect<Cancelled, PoolError>
   /** Sets the job aside for a person. `LeaseLost` as above. */
   readonly deadLetter: (

@@ -32,6 +32,7 @@ import {
   refused,
   runOf,
   setAside,
+  setAsideWaiting,
   stateOf,
   succeeded
 } from "./internal/queueTrial.ts"
@@ -277,6 +278,18 @@ const tests: Readonly<Record<string, Test>> = {
       const second = yield* claimed("a", ttl)
       assert.deepInclude(second, { attempt: 1, ledger: null })
       assert.isAbove(second.token, first.token)
+    }),
+
+  "so does one that was set aside while it waited": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      assert.strictEqual(yield* setAsideWaiting("a"), "removed")
+      assert.strictEqual((yield* queue.stats).dead, 1)
+      assert.deepInclude(Option.getOrThrow(yield* queue.get(id("a"))).ending, { _tag: "DeadLettered" })
+      yield* refused("a")
+      assert.isTrue(yield* queue.redrive(id("a")))
+      assert.deepInclude(yield* claimed("a", ttl), { attempt: 1, ledger: null })
     }),
 
   "jobs are listed in order, by state and tenant, in pages": ({ ttl }) =>
