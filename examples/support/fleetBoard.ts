@@ -12,7 +12,6 @@ import * as Board from "./board.ts"
 const evidences: Readonly<Record<Evidence, string>> = {
   "own-cached": "our run found it there",
   "own-executed": "our run loaded it there",
-  "foreign-history": "somebody else's run loaded it",
   "assumed": "to be expected"
 }
 

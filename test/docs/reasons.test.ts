@@ -24,6 +24,7 @@ const examples: { readonly [Tag in Reason["_tag"]]: Extract<Reason, { readonly _
   SubmitAmbiguous: { _tag: "SubmitAmbiguous", promptId: "1", cause: "" },
   StartTimeout: { _tag: "StartTimeout", limitMs: 1 },
   NodeTimeout: { _tag: "NodeTimeout", nodeId: "1", limitMs: 1 },
+  TotalTimeout: { _tag: "TotalTimeout", limitMs: 1 },
   DeadlineExceeded: { _tag: "DeadlineExceeded", deadline: 1 },
   Unreachable: { _tag: "Unreachable", by: "network", status: null, cause: "" },
   RateLimited: { _tag: "RateLimited", retryAfterMs: null },

@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 
 /**
  * The server itself answered with an error status. `body` is the answer, at most 64 KiB: JSON, a text or empty, in one
- * of ComfyUI's four shapes (protocol page §0).
+ * of ComfyUI's four shapes.
  */
 export const Answered = Schema.TaggedStruct("Answered", { body: Schema.String })
 

@@ -1,7 +1,7 @@
 /**
  * One WebSocket, reduced to what a client of ComfyUI needs: batches of frames pulled as they come, text sent, pings where
  * the platform has them. The reading side never pauses: a client that stops reading stalls every other client of its
- * server (protocol page §2.5), so what is not pulled waits here, within a bound.
+ * server, so what is not pulled waits here, within a bound.
  */
 import { type Frame, stateHead } from "@effect-comfyui/protocol/Frame"
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"

@@ -65,7 +65,7 @@ const fromHttp = (name: string) => (error: ComfyHttpError): FilesError => {
 const broken = (error: HttpClientError.HttpClientError): FilesError =>
   failure({ _tag: "Unreachable", by: "network", status: null, cause: error.reason._tag })
 
-/** The value of a loader's input that names this file (protocol page §1.4). */
+/** The value of a loader's input that names this file. */
 export const inputValue = ({ filename, subfolder, type }: FileRef): string => {
   const path = subfolder === "" ? filename : `${subfolder}/${filename}`
   return type === "input" ? path : `${path} [${type}]`

@@ -1,4 +1,4 @@
-/** Assets: content by hash, off on most servers (protocol page §1.8). Ask the feature flag `assets` first. */
+/** Assets: content by hash, off on most servers. Ask the feature flag `assets` first. */
 import * as Assets from "@effect-comfyui/protocol/Assets"
 import type * as Json from "@effect-comfyui/workflow/Json"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** Files as endpoints (protocol page §1.4). `Files` is what most callers want instead. */
+/** Files as endpoints. `Files` is what most callers want instead. */
 import type { FileRef } from "@effect-comfyui/execution/Files"
 import * as WireFiles from "@effect-comfyui/protocol/Files"
 import * as Models from "@effect-comfyui/protocol/Models"

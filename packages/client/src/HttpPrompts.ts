@@ -1,4 +1,4 @@
-/** Prompts, queue, history and jobs (protocol page §1.1 to §1.3). */
+/** Prompts, queue, history and jobs. */
 import * as History from "@effect-comfyui/protocol/History"
 import * as Jobs from "@effect-comfyui/protocol/Jobs"
 import * as Prompt from "@effect-comfyui/protocol/Prompt"

@@ -1,4 +1,4 @@
-/** What a server says of itself: nodes, hardware, models, catalogues, logs (protocol page §1.5 and §1.7). */
+/** What a server says of itself: nodes, hardware, models, catalogues, logs. */
 import * as FeatureFlags from "@effect-comfyui/protocol/FeatureFlags"
 import * as Logs from "@effect-comfyui/protocol/Logs"
 import * as Models from "@effect-comfyui/protocol/Models"

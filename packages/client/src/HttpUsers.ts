@@ -1,4 +1,4 @@
-/** Users, their settings and their files (protocol page §1.6). */
+/** Users, their settings and their files. */
 import * as Settings from "@effect-comfyui/protocol/Settings"
 import * as Userdata from "@effect-comfyui/protocol/Userdata"
 import * as Users from "@effect-comfyui/protocol/Users"

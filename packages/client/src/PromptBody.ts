@@ -1,4 +1,4 @@
-/** The body of `POST /prompt` (protocol page §1.1), as text: what is sent is what was read, digit for digit. */
+/** The body of `POST /prompt`, as text: what is sent is what was read, digit for digit. */
 import * as Json from "@effect-comfyui/workflow/Json"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Redacted from "effect/Redacted"

@@ -74,6 +74,9 @@ export const NodeTimeout = Schema.TaggedStruct("NodeTimeout", {
   limitMs: Schema.Finite
 })
 
+/** The run took longer than the caller allows one to take, whoever runs it. */
+export const TotalTimeout = Schema.TaggedStruct("TotalTimeout", { limitMs: Schema.Finite })
+
 /** The deadline that the caller gave has passed. */
 export const DeadlineExceeded = Schema.TaggedStruct("DeadlineExceeded", { deadline: Schema.Finite })
 
@@ -126,6 +129,7 @@ export const Reason = Schema.Union([
   SubmitAmbiguous,
   StartTimeout,
   NodeTimeout,
+  TotalTimeout,
   DeadlineExceeded,
   Unreachable,
   RateLimited,
@@ -176,6 +180,8 @@ export const attributions: { readonly [Tag in Reason["_tag"]]: Attribution } = {
   SubmitAmbiguous: attribution("transport", "dead-letter", "server"),
   StartTimeout: attribution("server", "another-server", "server"),
   NodeTimeout: attribution("pairing", "another-server", "key"),
+  // The caller's own limit: a server that was given too little time has not failed.
+  TotalTimeout: attribution("caller", "give-up", "none"),
   DeadlineExceeded: attribution("caller", "give-up", "none"),
   Unreachable: attribution("transport", "another-server", "server"),
   RateLimited: attribution("transport", "same-server", "none"),
@@ -184,6 +190,7 @@ export const attributions: { readonly [Tag in Reason["_tag"]]: Attribution } = {
   CannotCancelSafely: attribution("caller", "give-up", "none"),
   DuplicateRun: attribution("caller", "give-up", "none"),
   Closed: attribution("caller", "give-up", "none"),
+  // By us. What somebody else interrupted a pool may run once more, on another server: see its `Failover`.
   Cancelled: attribution("caller", "give-up", "none")
 }
 
@@ -228,6 +235,8 @@ export const describe = (reason: Reason): string => {
       return `not started within ${reason.limitMs} ms with nothing ahead`
     case "NodeTimeout":
       return `node ${reason.nodeId ?? "unknown"} silent for ${reason.limitMs} ms`
+    case "TotalTimeout":
+      return `not done within ${reason.limitMs} ms`
     case "DeadlineExceeded":
       return "the deadline has passed"
     case "Unreachable":

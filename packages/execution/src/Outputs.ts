@@ -1,6 +1,6 @@
 /**
  * What a run produced, node by node: every file, text and raw value, in one shape whether it was learnt from the socket
- * or from the history (protocol page §1.2, `NodeUiOutput`).
+ * or from the history.
  */
 import * as Json from "@effect-comfyui/workflow/Json"
 import * as Schema from "effect/Schema"

@@ -30,6 +30,8 @@ export interface Options {
   readonly recovery: Recovery
   /** An attempt of it runs here, or a run of it is asked for. */
   readonly isActive: (id: JobId) => boolean
+  /** Somebody put it back that was set aside for a person: a new life of it begins. */
+  readonly redriven: (entry: Job.Entry) => void
   /** A job is known from now on. */
   readonly joined: (entry: Job.Entry) => Effect.Effect<void>
   readonly tellJob: (entry: Job.Entry, told: ReadonlyArray<Job.Told>, at?: number) => void
@@ -42,6 +44,8 @@ export interface Adoption {
   readonly adopt: (id: JobId) => Effect.Effect<Job.Entry | undefined, PoolError>
   /** Somebody else holds the job: its ending is looked for. */
   readonly follow: (entry: Job.Entry) => void
+  /** The queue said that somebody else has claimed or ended it: how is being asked. */
+  readonly isElsewhere: (entry: Job.Entry) => boolean
   /** The queue has answered a submission: until then nothing is done with what it announces of that job. */
   readonly answered: (id: JobId) => Effect.Effect<void>
 }
@@ -57,6 +61,10 @@ const endingOf = ({ ending }: JobRecord): Job.EndingTold =>
 
 const isOver = ({ state }: JobRecord): boolean => state !== "waiting" && state !== "claimed"
 
+/** Whether what the queue keeps of an ended job is the life that this pool knows: after a redrive there is another one. */
+const isSame = ({ ending }: Job.Entry, record: JobRecord): boolean =>
+  ending?.at === record.ending?.at || ending?.at === record.endedAt
+
 const nothing = Workflow.fromNodes({})
 
 const forgotten = new PoolError({
@@ -65,7 +73,7 @@ const forgotten = new PoolError({
 
 /** Takes in what the queue has, in the scope of the caller, until the queue is closed. */
 export const make = Effect.fnUntraced(function*(
-  { isActive, joined, jobs, queue, ready, recovery, tellJob, wake }: Options
+  { isActive, joined, jobs, queue, ready, recovery, redriven, tellJob, wake }: Options
 ): Effect.fn.Return<Adoption, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const time = () => readTime(clock)
@@ -75,14 +83,16 @@ export const make = Effect.fnUntraced(function*(
   const restored = Effect.fnUntraced(function*(record: JobRecord) {
     const { affinity, id, placement } = record.head
     const here = Jobs.get(jobs, id)
-    if (here !== undefined && (here.ending === undefined || isOver(record))) return here
+    if (here !== undefined && (here.ending === undefined || isOver(record) && isSame(here, record))) return here
     // Nobody asks what an ended job needs.
     const known = isOver(record) || Jobs.kindOf(jobs, affinity, placement) !== undefined
     const workflow = known ? nothing : Option.getOrUndefined(yield* queue.payload(id))?.workflow
     const entry = jobs.open.get(id) ?? Submission.restore(jobs, record, workflow, time())
     // It may have become known while the queue was asked.
     if (entry === undefined || jobs.open.has(id)) return entry
+    if (here?.ending?._tag === "DeadLettered") redriven(entry)
     if (isOver(record)) {
+      Jobs.forget(jobs, id)
       entry.wasPlaced = true
       tellJob(entry, [endingOf(record)], record.endedAt ?? time().at)
     } else yield* joined(entry)
@@ -187,6 +197,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     follow,
+    isElsewhere: (entry) => followed.has(entry),
     answered: (id) =>
       Effect.suspend(() => {
         const change = unanswered.get(id)

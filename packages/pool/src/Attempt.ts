@@ -47,7 +47,7 @@ const outOfTime = (verdict: AttemptClock.Verdict): Reason | undefined => {
     case "TimedOut":
       return verdict.reason
     case "TotalTimeout":
-      return { _tag: "NodeTimeout", nodeId: null, limitMs: verdict.limitMs }
+      return verdict
     case "Warn":
       return undefined
   }

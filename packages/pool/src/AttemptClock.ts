@@ -18,11 +18,11 @@ export interface Options {
   readonly stepFactor: number
   /** Silence after which a warning is given, once for each silence. */
   readonly warnMs: number
-  /** Of the whole attempt. */
+  /** Of the whole attempt, from its placement. */
   readonly totalMs: number
   /**
    * What is known of this workflow on this server: with it a node may be silent for `max(floorMs, factor × p99)` before
-   * its first progress.
+   * its first progress, in the place of `firstProgressMs`, be that shorter or longer.
    */
   readonly known: { readonly p99Ms: number; readonly floorMs: number; readonly factor: number } | undefined
   /** A limit of the job's own in the place of those of nodes. */
@@ -90,9 +90,7 @@ const idleLimit = ({ options }: State, node: Node | undefined): number => {
     return Math.max(options.betweenStepsMs, options.stepFactor * median(node.intervals))
   }
   const { known } = options
-  return known === undefined
-    ? options.firstProgressMs
-    : Math.min(options.firstProgressMs, Math.max(known.floorMs, known.factor * known.p99Ms))
+  return known === undefined ? options.firstProgressMs : Math.max(known.floorMs, known.factor * known.p99Ms)
 }
 
 const sign = (state: State, now: number): void => {

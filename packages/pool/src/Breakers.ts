@@ -17,7 +17,10 @@ export interface Options {
   readonly keyFailures: number
   readonly keyContents: number
   readonly keyWindow: number
-  /** Failures in a row, each within `fastWithin` of its start, that open a server. */
+  /**
+   * Failures in a row that open a server: those that are its own, however late, and others that came within `fastWithin` of
+   * their start. Only what ran well for longer before it failed, or succeeded, begins the row anew.
+   */
   readonly fastFailures: number
   readonly fastWithin: number
   /** The first open time, the factor per opening, and the longest. */
@@ -252,7 +255,7 @@ const onFailed = (
   const ofServer = touch(state, server, null, out)
   const fast = ranMs < fastWithin
   const failure = { content, kind, at: now }
-  if (fast) {
+  if (fast || scope === "server") {
     count(
       ofServer,
       scope === "server" ? { ...failure, content: `${content} ${reason}` } : failure,
@@ -264,7 +267,7 @@ const onFailed = (
   } else if (ofServer.state !== "open" && proof.has(reason)) open(state, ofServer, reason, true, now, out)
   else if (ofServer.state === "closed" && ofServer.failures.length >= fastFailures) {
     // One bad workflow sent five times says nothing of the server.
-    if (scope === "server" || contents(ofServer) > 1) open(state, ofServer, "fast failures in a row", false, now, out)
+    if (scope === "server" || contents(ofServer) > 1) open(state, ofServer, "failures in a row", false, now, out)
   } else if (ofServer.state === "half-open") close(state, ofServer, "success", now, out)
   if (scope !== "key") {
     const known = state.circuits.get(nameOf(server, key))
@@ -355,7 +358,14 @@ export const step = (state: State, input: Input, now: number): ReadonlyArray<Not
       undo(state, ({ content }) => content === input.content, now, out)
       break
     case "Restarted":
-      closeMatching(state, ({ key, server }) => server === input.server && key === null, "restart", now, out)
+      // The row goes on: a process that ends under every job is one of the failures that it counts.
+      closeMatching(
+        state,
+        ({ key, server, state }) => server === input.server && key === null && state !== "closed",
+        "restart",
+        now,
+        out
+      )
       break
     case "Removed":
       for (const [name, circuit] of [...state.circuits]) {

@@ -60,6 +60,12 @@ export const step = (state: State, death: Death, now: number): State => {
   return state
 }
 
+/** A person wants it run again: it is tried, and set aside again by one more death. Twice is no more than once. */
+export const forgive = ({ contents }: State, content: string): void => {
+  const deaths = contents.get(content)
+  if (deaths !== undefined) contents.set(content, deaths.slice(1 - poisonDeaths))
+}
+
 const recent = (deaths: ReadonlyArray<number> | undefined, now: number, ageMs: number): number =>
   deaths?.filter((at) => now - at < ageMs).length ?? 0
 

@@ -86,7 +86,7 @@ export const breakers = {
   keyContents: 2,
   /** … within this time, without a success between them. */
   keyWindow: minutes(10),
-  /** Runs on a server that fail this fast, in a row, open the server. */
+  /** So many failures in a row open the server: its own, however late, and all others that come this fast. */
   fastFailures: 5,
   fastWithin: seconds(2),
   /** First open time; doubled each time until it stayed closed as long as it was open last. */
@@ -159,7 +159,11 @@ export const timeouts = {
   /** Between two steps: at least this, or `nodeSteps` times the median step. */
   nodeStep: minutes(5),
   nodeSteps: 20,
-  /** With `nodeSamples` runs known: at least this, or `nodeP99` times the 99th percentile. */
+  /**
+   * In the place of `nodeFirst` with `nodeSamples` runs known: at least this (`nodePaid` for paid runs), or `nodeP99` times
+   * the 99th percentile of whole runs. So it is shorter for quick workflows, and longer for those that may say nothing for
+   * longer than `nodeFirst`.
+   */
   nodeLearned: minutes(10),
   nodeP99: 4,
   nodeSamples: 5,

@@ -106,18 +106,33 @@ export interface Parts {
   readonly router: Policy
   readonly active: ReadonlyMap<JobId, Active>
   readonly isRecovering: (id: JobId) => boolean
+  /** The queue said that it does not wait any more, and that was not our doing. */
+  readonly isElsewhere: (entry: Job.Entry) => boolean
   /** The pool places nothing more. */
   readonly isClosed: () => boolean
   readonly maxRunningPerTenant: number
 }
 
+/** A server is taken for it while the queue is asked for its claim. */
+const isBeingClaimed = ({ members }: Fleet.Fleet, id: JobId): boolean => {
+  for (const { runs } of members.values()) {
+    for (const { fenced, jobId } of runs.values()) if (jobId === id && !fenced) return true
+  }
+  return false
+}
+
 const holdsOf = (parts: Parts, entry: Job.Entry, head: JobHead | undefined, now: number): ReadonlyArray<string> => {
-  const { active, isClosed, isRecovering, maxRunningPerTenant, ready } = parts
+  const { active, fleet, isClosed, isElsewhere, isRecovering, maxRunningPerTenant, ready } = parts
   const holds: Array<string> = []
   if (isClosed()) holds.push("the pool places nothing more")
+  const claimed = active.get(entry.id)
   if (isRecovering(entry.id)) holds.push("a run of it was left by an earlier process and is being asked for")
-  else if (active.has(entry.id)) holds.push("what follows its last attempt is being written")
-  else if (head === undefined) holds.push("another pool holds it, or the queue has not told of it yet")
+  else if (claimed !== undefined) {
+    const hasBegun = entry.attempts.at(-1)?.runId === claimed.run.runId
+    holds.push(hasBegun ? "what follows its last attempt is being written" : "it is claimed, and about to begin")
+  } else if (isBeingClaimed(fleet, entry.id)) holds.push("it is being claimed for a server")
+  else if (isElsewhere(entry)) holds.push("another pool has claimed or ended it")
+  else if (head === undefined) holds.push("the queue has not announced it yet")
   const due = ready.delayed.get(entry.id)?.due ?? now
   if (due > now) holds.push(`not before ${Math.ceil(due - now)} ms from now`)
   let running = 0

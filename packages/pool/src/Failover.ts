@@ -145,7 +145,7 @@ const maxExcluded = 64
 export const record = (ledger: Ledger, attempt: Attempt): Ledger => {
   const cause = causeOf(attempt)
   const refused = cause === "not-accepted"
-  const avoid = attempt.reason._tag !== "RateLimited" && cause !== "foreign-interrupt"
+  const avoid = attempt.reason._tag !== "RateLimited"
   return {
     causes: { ...ledger.causes, [cause]: ledger.causes[cause] + 1 },
     executions: ledger.executions + (attempt.accepted ? 1 : 0),

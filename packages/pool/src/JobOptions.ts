@@ -28,7 +28,7 @@ export interface Timeouts {
   readonly start?: Duration.Input
   /** Without a sign of a node. Default: see `Defaults`. */
   readonly nodeIdle?: Duration.Input
-  /** Of one attempt. Default: none. */
+  /** Of one run, files included: it ends the job, for another server would need as long. Default: none. */
   readonly total?: Duration.Input
 }
 

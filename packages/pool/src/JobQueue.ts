@@ -63,6 +63,7 @@ export interface JobRecord {
   readonly head: JobHead
   readonly state: JobState
   readonly attempt: number
+  /** When it was offered, or redriven last. */
   readonly queuedAt: number
   /** Of the present claim, while there is one. */
   readonly lease: { readonly token: number; readonly expiresAt: number } | null
@@ -145,7 +146,10 @@ export class JobQueue extends Context.Service<JobQueue, {
     token: number,
     options?: { readonly delay?: Duration.Input; readonly ledger?: Json; readonly left?: boolean }
   ) => Effect.Effect<void, PoolError>
-  /** Ends a job that waits, with this last event if there is one; else asks its holder to. */
+  /**
+   * Ends a job that waits, with this last event if there is one: with `DeadLettered` it is set aside. Else asks its holder
+   * to end it.
+   */
   readonly cancel: (id: JobId, ending?: JobEnding) => Effect.Effect<Cancelled, PoolError>
   /** Sets the job aside for a person. `LeaseLost` as above. */
   readonly deadLetter: (
@@ -153,7 +157,7 @@ export class JobQueue extends Context.Service<JobQueue, {
     token: number,
     ending: Extract<JobEnding, { readonly _tag: "DeadLettered" }>
   ) => Effect.Effect<void, PoolError>
-  /** Puts a dead job back under its id, attempts and ledger as new. False: there is no dead job of this id. */
+  /** Puts a dead job back under its id: attempts and ledger as new, its time from now on. False: there is no dead job of this id. */
   readonly redrive: (id: JobId) => Effect.Effect<boolean, PoolError>
   readonly get: (id: JobId) => Effect.Effect<Option.Option<JobRecord>, PoolError>
   /** What a claim would give of a job that has not ended, without claiming it. */

@@ -224,6 +224,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       Recent.remove(ended, id)
       const anew = { attempt: 0, ledger: null, run: null, ending: null, endedAt: null, cancelRequested: false }
       Object.assign(held(entry), anew)
+      entry.queuedAfter = sinceOpened()
       ready(entry, { ...entry.head, notBefore: 0 })
       return true
     })

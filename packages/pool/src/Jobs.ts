@@ -40,6 +40,8 @@ export const get = (jobs: Jobs, id: JobId): Job.Entry | undefined => jobs.open.g
 
 export const add = (jobs: Jobs, entry: Job.Entry): void => {
   const { kind } = entry
+  // One that was redriven: what it ended as is nobody's to find any more.
+  Recent.remove(jobs.ended, entry.id)
   jobs.open.set(entry.id, entry)
   kind.jobs++
   let ofKey = jobs.kinds.get(kind.affinity)

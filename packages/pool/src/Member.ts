@@ -20,7 +20,10 @@ export interface Facts {
   /** In whatever currency; undefined: nobody says. */
   readonly costPerHour: number | undefined
   readonly tags: ReadonlySet<string>
-  /** Of two servers that are equal otherwise, the heavier one is taken. Default 1. */
+  /**
+   * What policies divide costs on it, and what it was given, by: of weight 2 it counts as twice as fast, and its share is
+   * twice as large. Default 1.
+   */
   readonly weight: number
   /** VRAM of its card, bytes, where somebody says it; else what the server says counts. */
   readonly vramBytes: number | undefined

@@ -59,6 +59,8 @@ export interface Meaning {
   readonly told: ReadonlyArray<Job.Told>
   readonly notices: ReadonlyArray<Breakers.Notice>
   readonly follows: Follows
+  /** It would have been tried again after so many milliseconds, which is past its deadline: that is why it ends. */
+  readonly lateMs?: number
 }
 
 /** What all decisions of a pool share. */
@@ -243,7 +245,12 @@ export const step = (fleet: Fleet, policy: Policy, ended: Ended, now: number, ra
         return { told, notices, follows: { _tag: "Release", delayMs: 0, ledger } }
       }
       if (now + delayMs >= entry.deadlineAt) {
-        return { told, notices, follows: { _tag: "Settle", told: { _tag: "JobFailed", error, executions } } }
+        return {
+          told: [attemptEnded("give-up")],
+          notices,
+          follows: { _tag: "Settle", told: { _tag: "JobFailed", error, executions } },
+          lateMs: delayMs
+        }
       }
       const vramBytes = member === undefined ? undefined : offered(member, now).vramBytes
       return {

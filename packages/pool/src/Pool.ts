@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -23,6 +24,7 @@ import * as Admission from "./Admission.ts"
 import * as Adoption from "./Adoption.ts"
 import type * as Breakers from "./Breakers.ts"
 import * as Control from "./Control.ts"
+import * as Deaths from "./Deaths.ts"
 import type * as Demand from "./Demand.ts"
 import * as DemandReading from "./DemandReading.ts"
 import * as Discovery from "./Discovery.ts"
@@ -80,6 +82,11 @@ export interface Shape {
   readonly cancel: (id: JobId) => Effect.Effect<void, PoolError>
   /** As `PoolJob.explain`, for a job that `get` finds; kept as long as the job is remembered. */
   readonly explain: (id: JobId) => Effect.Effect<Explanation.Explanation, PoolError>
+  /**
+   * Puts a dead-lettered job back under its id, as new: attempts, limits and deadline begin again. Handles of before keep
+   * the ending they gave; `get` gives one of the new life, whoever redrove it. False: there is no dead job of this id.
+   */
+  readonly redrive: (id: JobId) => Effect.Effect<boolean, PoolError>
   /** Forgets a job that has ended, before its time; false: there is none of this id that has. */
   readonly forget: (id: JobId) => Effect.Effect<boolean, PoolError>
   /** Everything that happens from now on; a slow listener loses the oldest. */
@@ -248,6 +255,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     ready,
     recovery,
     isActive,
+    redriven: (entry) => Deaths.forgive(fleet.deaths, Job.contentOf(entry)),
     joined: (entry) =>
       Effect.suspend(() => {
         Jobs.add(jobs, entry)
@@ -275,7 +283,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   const isClosed = () => closed
   const isRecovering = recovery.isOpen
-  const parts = { fleet, ready, jobs, router, active, isRecovering, isClosed, maxRunningPerTenant }
+  const { isElsewhere } = adoption
+  const parts = { fleet, ready, jobs, router, active, isRecovering, isElsewhere, isClosed, maxRunningPerTenant }
   const explain = (entry: Job.Entry) => Effect.sync(() => Explanation.of(parts, entry, time()))
 
   const cancelEntry = (entry: Job.Entry): Effect.Effect<void, PoolError> =>
@@ -324,11 +333,25 @@ export const make = Effect.fnUntraced(function*<R = never>(
     return toJob(yield* find(entry.id), metadata)
   })
 
+  /** Its ending is on record, and a person may have put it back since. */
+  const mayBeRedriven = ({ ending, id }: Job.Entry) => ending?._tag === "DeadLettered" && !isActive(id)
+
+  const redrive = Effect.fnUntraced(function*(id: JobId) {
+    const dead = Option.filter(yield* queue.get(id), ({ state }) => state === "dead")
+    if (Option.isNone(dead)) return false
+    // Before it waits again, or what it is suspected of would end it at once.
+    Deaths.forgive(fleet.deaths, Job.contentOf({ content: Submission.contentOf(dead.value), id }))
+    return yield* queue.redrive(id)
+  })
+
   /** A job that this pool has, or the queue. One that is being submitted is one or the other in a moment. */
   const find = Effect.fnUntraced(function*(id: JobId) {
     const isUnanswered = () => jobs.open.get(id)?.isQueued === false
     while (isUnanswered()) yield* Effect.sleep("1 millis")
-    const entry = Jobs.get(jobs, id) ?? (yield* adoption.adopt(id))
+    const here = Jobs.get(jobs, id)
+    if (here !== undefined && !mayBeRedriven(here)) return here
+    const adopted = adoption.adopt(id)
+    const entry = here === undefined ? yield* adopted : (yield* Effect.orElseSucceed(adopted, () => here)) ?? here
     if (entry !== undefined) return entry
     return yield* poolError({ _tag: "InvalidOptions", option: "id", problem: `no job is known as ${id}` })
   })
@@ -378,6 +401,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
     list: Effect.sync(() => Jobs.list(jobs).map(Job.view)),
     cancel: (id) => Effect.flatMap(find(id), cancelEntry),
     explain: (id) => Effect.flatMap(find(id), explain),
+    redrive,
     forget: (id) =>
       Effect.map(queue.forget(id), (wasInQueue) => {
         const wasHere = Jobs.forget(jobs, id)

@@ -13,11 +13,8 @@ import * as Defaults from "./Defaults.ts"
 /** What was there: results of every node, the loaders, or something of which nothing is known. */
 export type Level = "outputs" | "loader" | "unknown"
 
-/**
- * How it is known: our run found it cached, our run executed it there, the history of somebody else's run says so, or it
- * is only to be expected.
- */
-export type Evidence = "own-cached" | "own-executed" | "foreign-history" | "assumed"
+/** How it is known: our run found it cached, our run executed it there, or it is only to be expected. */
+export type Evidence = "own-cached" | "own-executed" | "assumed"
 
 /** One workflow's models on one server. */
 export interface Signature {
@@ -60,13 +57,17 @@ export type Input =
     readonly found: "outputs" | "loader" | null | undefined
     readonly at: number
   }
-  /** Somebody else's run; with its key where the history could be read. */
-  | { readonly _tag: "Foreign"; readonly server: BackendId; readonly key: AffinityKey | null; readonly at: number }
+  /**
+   * Somebody else's run. Of which workflow nobody says: a server tells how many prompts there are, and to find out which
+   * one ran, its queue or history would have to be read, megabytes each time.
+   */
+  | { readonly _tag: "Foreign"; readonly server: BackendId; readonly at: number }
   /** `all`: results and models were dropped; `models`: weights were moved out of the card, results stay. */
   | { readonly _tag: "Freed"; readonly server: BackendId; readonly what: "all" | "models" }
   | { readonly _tag: "Removed"; readonly server: BackendId }
 
 interface Entry {
+  /** Null: somebody else's. */
   readonly key: AffinityKey | null
   level: Level
   evidence: Evidence
@@ -169,10 +170,9 @@ const onRan = (
   server.entries = [entry, ...server.entries.filter((other) => other !== known)].slice(0, remembered)
 }
 
-const onForeign = (server: Server, { at, key }: Extract<Input, { readonly _tag: "Foreign" }>): void => {
-  const entry: Entry = { key, level: "loader", evidence: "foreign-history", at }
-  const others = server.entries.filter((other) => key === null || other.key !== key)
-  server.entries = [entry, ...others].slice(0, remembered)
+const onForeign = (server: Server, { at }: Extract<Input, { readonly _tag: "Foreign" }>): void => {
+  const entry: Entry = { key: null, level: "unknown", evidence: "assumed", at }
+  server.entries = [entry, ...server.entries].slice(0, remembered)
 }
 
 /** Takes what happened to a server. */

@@ -33,6 +33,7 @@ import * as Residency from "./Residency.ts"
 import * as RetryBudget from "./RetryBudget.ts"
 import type { Why } from "./Router.ts"
 import * as Settlement from "./Settlement.ts"
+import * as Trail from "./Trail.ts"
 import * as Transfer from "./Transfer.ts"
 
 /** What attempts work on; all of it is the pool's. */
@@ -99,7 +100,7 @@ const clockOptions = (
     totalMs: Math.min((limits.totalMs ?? Number.POSITIVE_INFINITY) - sinceMs, entry.deadlineAt - now),
     known: slowest === 0
       ? undefined
-      : { p99Ms: slowest, floorMs: ms(timeouts.nodeLearned), factor: timeouts.nodeP99 },
+      : { p99Ms: slowest, floorMs: ms(paid ? timeouts.nodePaid : timeouts.nodeLearned), factor: timeouts.nodeP99 },
     nodeIdleMs: limits.nodeIdleMs ?? undefined
   }
 }
@@ -157,8 +158,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const { id: backend } = member.facts
     const failed = (reason: Reason) => failure(run, reason, ranMs)
     if (decided._tag === "GivenUp") {
-      const isLate = now() >= entry.deadlineAt
-      return failed(isLate ? { _tag: "DeadlineExceeded", deadline: readTime(clock).at } : decided.reason)
+      const { reason } = decided
+      if (now() >= entry.deadlineAt) return failed({ _tag: "DeadlineExceeded", deadline: readTime(clock).at })
+      // Of a run that was left only the rest of its time was watched.
+      const limitMs = entry.options.limits.totalMs
+      return failed(reason._tag === "TotalTimeout" && limitMs !== null ? { ...reason, limitMs } : reason)
     }
     return fleet.members.get(backend) !== member && isClosed(decided.ending)
       ? failed({ _tag: "Lost", evidence: "the server was removed from the pool" })
@@ -251,13 +255,18 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     )
     if (decided._tag === "Ended") vacate(member, runId, hasDied(ending))
     else yield* Effect.forkIn(fence(member, runId, decided.rest), scope)
-    notice(meaning.notices)
-    tellJob(entry, meaning.told)
+    tell(entry, meaning)
     wake()
     yield* settlement.conclude(one, yield* collection.follow(one, paid, meaning.follows))
     if (active.get(entry.id) === one) active.delete(entry.id)
     wake()
   })
+
+  const tell = (entry: Job.Entry, { lateMs, notices, told }: Outcome.Meaning, before: ReadonlyArray<Job.Told> = []) => {
+    notice(notices)
+    tellJob(entry, [...before, ...told])
+    if (lateMs !== undefined) Trail.outOfTime(entry, lateMs, entry.deadlineAt, readTime(clock))
+  }
 
   /** The pool closes before the run has ended. */
   const giveBack = (one: Active) =>
@@ -293,8 +302,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       now(),
       yield* Random.next
     )
-    notice(meaning.notices)
-    tellJob(entry, [{ _tag: "Placed", server, why }, ...meaning.told])
+    tell(entry, meaning, [{ _tag: "Placed", server, why }])
     yield* settlement.conclude({ claim, entry }, meaning.follows)
     wake()
   })

@@ -34,7 +34,7 @@ export interface ServerSpec<R = never> {
   /** Where it is, for people; found again under another address it is another server, and takes its place. */
   readonly address?: string
   readonly tags?: ReadonlyArray<string>
-  /** How much it is given beside others. Default 1. */
+  /** How much it is given beside others: costs and shares on it are divided by this. Default 1. */
   readonly weight?: number
   /** Of its card, bytes. Default: what the server says. */
   readonly vramBytes?: number
@@ -170,7 +170,7 @@ const onEvent = (
   if (event._tag === "MemoryFreed") Residency.step(fleet.residency, { _tag: "Freed", server, what: "all" })
   // Somebody else's run takes the place of what we had there.
   if (event._tag === "Load" && event.foreign > foreignBefore) {
-    Residency.step(fleet.residency, { _tag: "Foreign", server, key: null, at: now })
+    Residency.step(fleet.residency, { _tag: "Foreign", server, at: now })
   }
   if (isNew) refresh.openUnsafe()
   watcher.tell(server, told)

@@ -81,6 +81,10 @@ export const prepare = (
 
 const isContent = (fingerprint: string): fingerprint is ContentKey => fingerprint.startsWith("c1:")
 
+/** The content key of a job that the queue keeps; null for a graph that has none. */
+export const contentOf = ({ fingerprint }: Pick<JobRecord, "fingerprint">): ContentKey | null =>
+  isContent(fingerprint) ? fingerprint : null
+
 /**
  * A job that another pool took in, or this one before its process ended, as the queue keeps it; its time goes on from when
  * it was queued. `workflow`: its own, needed for the first job of its kind only. Undefined where that is not there, or no
@@ -88,10 +92,11 @@ const isContent = (fingerprint: string): fingerprint is ContentKey => fingerprin
  */
 export const restore = (
   jobs: Jobs.Jobs,
-  { fingerprint, head, ledger, options: kept, queuedAt }: JobRecord,
+  record: JobRecord,
   workflow: Workflow.Workflow | undefined,
   { at, now }: Time
 ): Job.Entry | undefined => {
+  const { head, ledger, options: kept, queuedAt } = record
   const options = fromJson(kept)
   if (options === undefined) return undefined
   const { affinity, id, placement } = head
@@ -99,7 +104,7 @@ export const restore = (
     (workflow === undefined ? undefined : newKind(affinity, placement, workflow, options))
   if (kind === undefined) return undefined
   const deadlineAt = now + queuedAt - at + (options.limits.deadlineMs ?? Number.POSITIVE_INFINITY)
-  const content = isContent(fingerprint) ? fingerprint : null
+  const content = contentOf(record)
   const entry = Job.make({ id, options, kind, content, submittedAt: queuedAt, deadlineAt })
   return Object.assign(entry, JobLedger.fromJson(ledger))
 }

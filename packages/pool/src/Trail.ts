@@ -72,6 +72,15 @@ export const AttemptEnded = Schema.TaggedStruct("AttemptEnded", {
   verdict: Schema.String,
   recalled: Schema.Boolean
 })
+/**
+ * It would have been tried again after `retryInMs`, which is past its `deadline` (epoch milliseconds): it ended then, with
+ * what its last attempt failed with.
+ */
+export const OutOfTime = Schema.TaggedStruct("OutOfTime", {
+  ...common,
+  retryInMs: Schema.Finite,
+  deadline: Schema.Finite
+})
 /** Its files are in their sink. */
 export const Collected = Schema.TaggedStruct("Collected", {
   ...common,
@@ -88,7 +97,7 @@ export const Ended = Schema.TaggedStruct("Ended", {
 })
 
 /** One step on the way of a job. */
-export const Step = Schema.Union([Waited, Placed, Blocked, Unblocked, AttemptEnded, Collected, Ended])
+export const Step = Schema.Union([Waited, Placed, Blocked, Unblocked, AttemptEnded, OutOfTime, Collected, Ended])
 export type Step = typeof Step.Type
 
 /** Owned and updated in place by its pool: at most {@link Defaults.explain} steps. */
@@ -158,6 +167,10 @@ export const noticed = (owner: Owner, key: AffinityKey, notice: Notice, { at, no
   )
 }
 
+/** Its deadline decided. `deadlineAt`: monotonic milliseconds. */
+export const outOfTime = (owner: Owner, retryInMs: number, deadlineAt: number, { at, now }: Time): void =>
+  add(owner, { _tag: "OutOfTime", at, retryInMs, deadline: at + deadlineAt - now })
+
 const maxText = 200
 
 const text = (value: string | null): string => (value ?? "").slice(0, maxText)
@@ -184,6 +197,7 @@ export const evidenceOf = (reason: Reason): Evidence => {
     case "WorkerStuck":
       return { evidence: text(reason.evidence) }
     case "StartTimeout":
+    case "TotalTimeout":
       return { limitMs: reason.limitMs }
     case "NodeTimeout":
       return { nodeId: text(reason.nodeId), limitMs: reason.limitMs }

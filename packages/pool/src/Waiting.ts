@@ -85,12 +85,12 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const fail = (entry: Job.Entry, error: JobError) =>
     Effect.asVoid(Effect.ignore(end(entry, { _tag: "JobFailed", error, executions: entry.executions })))
 
-  /** The end of a job whose content ended server processes. */
+  /** The end of a job whose content ended server processes: a person may know better, as of the job that showed it. */
   const poison = (entry: Job.Entry): Effect.Effect<void> | undefined => {
     const content = Job.contentOf(entry)
-    return Deaths.isPoison(fleet.deaths, content, now())
-      ? fail(entry, new PoolError({ reason: Deaths.poison(fleet.deaths, content, now()) }))
-      : undefined
+    if (!Deaths.isPoison(fleet.deaths, content, now())) return undefined
+    const error = new PoolError({ reason: Deaths.poison(fleet.deaths, content, now()) })
+    return Effect.asVoid(Effect.ignore(end(entry, { _tag: "DeadLettered", error, executions: entry.executions })))
   }
 
   /** The end of a job that no server can run; undefined while one might. */

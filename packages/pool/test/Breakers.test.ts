@@ -126,6 +126,18 @@ describe("Breakers", () => {
     assert.deepStrictEqual(play(fleet(4), ...row.slice(0, 4), [4, failed()], ...row.slice(0, 4)), [])
   })
 
+  it("opens a server after five failures of its own in a row, however late, also while its process ends under them", () => {
+    const lost = (i: number) => [i, failed({ reason: "Lost", ranMs: 10 * minute, content: `c1:${i}` })] as const
+    const restarted: Breakers.Input = { _tag: "Restarted", server: one }
+    const row = Array.from({ length: 5 }, (_, i) => lost(i))
+    const opened = [`blocked all until ${5 * minute + 4}`]
+    assert.deepStrictEqual(play(fleet(4), ...row), opened)
+    assert.deepStrictEqual(play(fleet(4), ...row.flatMap((one) => [[one[0], restarted] as const, one])), opened)
+    // What worked for a while, or to its end, says that the server works.
+    assert.deepStrictEqual(play(fleet(4), ...row.slice(0, 4), [4, failed()], lost(5)), [])
+    assert.deepStrictEqual(play(fleet(4), ...row.slice(0, 4), [4, succeeded], lost(5)), [])
+  })
+
   it("never takes out more than half of the servers by counting, nor the only one", () => {
     const state = fleet(4)
     const blocked = [0, 1, 2, 3].flatMap((i) =>

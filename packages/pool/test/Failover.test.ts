@@ -75,10 +75,10 @@ describe("Failover", () => {
     })
   })
 
-  it("takes one foreign interrupt, and excludes nobody for it", () => {
+  it("takes one foreign interrupt, and avoids the server where it came", () => {
     const { ledger, tags } = verdicts([attempt(elsewhere), attempt(elsewhere)])
     assert.deepStrictEqual(tags, ["another-server", "GiveUp"])
-    assert.deepStrictEqual(ledger.exclude, [])
+    assert.deepStrictEqual(ledger.exclude, [one])
   })
 
   it("does not repeat a failed node; the same failure on a second server clears both", () => {
@@ -119,6 +119,7 @@ describe("Failover", () => {
 
   it("gives up where the table says so", () => {
     const final: ReadonlyArray<Reason> = [
+      { _tag: "TotalTimeout", limitMs: 1 },
       { _tag: "DeadlineExceeded", deadline: 1 },
       { _tag: "DuplicateRun" },
       { _tag: "Closed" },

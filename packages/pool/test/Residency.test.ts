@@ -76,12 +76,11 @@ describe("Residency", () => {
     assert.strictEqual(kOf(fold(flags("--cache-lru", "40"), { _tag: "Started", server: one })), 1)
   })
 
-  it("takes a foreign prompt for what pushes ours out, known or not", () => {
-    const unknown = fold(ran("a1:a", null), { _tag: "Foreign", server: one, key: null, at: 1 })
-    assert.isFalse(Residency.warmth(unknown, one, "a1:a")?.warm)
-    assert.isNull(Residency.victim(unknown, one))
-    const known = fold(ran("a1:a", null), { _tag: "Foreign", server: one, key: "a1:b", at: 1 })
-    assert.deepInclude(Residency.warmth(known, one, "a1:b"), { warm: true, evidence: "foreign-history" })
+  it("takes a foreign prompt for what pushes ours out", () => {
+    const foreign = fold(ran("a1:a", null), { _tag: "Foreign", server: one, at: 1 })
+    assert.isFalse(Residency.warmth(foreign, one, "a1:a")?.warm)
+    assert.isNull(Residency.victim(foreign, one))
+    assert.deepStrictEqual(Residency.residents(foreign, one), [])
   })
 
   it("forgets with the process, with its memory, and does not call weights warm that were moved out", () => {

@@ -120,7 +120,8 @@ describe("a content that ends processes", () => {
       const others = yield* Effect.forEach(range(60), (n) => pool.submit(Workflows.slow({ seconds: 2 + n / 100 })))
       const ended = yield* endings([first, ...later])
       for (const ending of ended) {
-        const error = ending?._tag === "DeadLettered" || ending?._tag === "JobFailed" ? ending.error : undefined
+        // Those that only waited, too: a person may redrive each.
+        const error = ending?._tag === "DeadLettered" ? ending.error : undefined
         assert.strictEqual(error?.reason._tag, "PoisonJob")
       }
       assert.isTrue((yield* endings(others)).every((ending) => ending?._tag === "JobSucceeded"))

@@ -5,6 +5,7 @@ import type { PoolJob } from "@effect-comfyui/pool/Pool"
 import * as Trail from "@effect-comfyui/pool/Trail"
 import { ComfyTest, Fault, Workflows } from "@effect-comfyui/testing"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
@@ -113,6 +114,52 @@ describe("what explains a job", () => {
         [[idOf(1)], [idOf(2)]]
       )
     }).pipe(Effect.provide(layerFleet(2, { pool: { maxRunningPerTenant: 1 } }))))
+
+  it.effect("says nothing of other pools right after the submission", () =>
+    Effect.gen(function*() {
+      const pool = yield* Pool
+      const job = yield* pool.submit(Workflows.picture())
+      assert.deepStrictEqual((yield* explained(job)).now?.holds, ["the queue has not announced it yet"])
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual((yield* explained(job)).now?.holds, ["it is claimed, and about to begin"])
+      yield* isRunning(job)
+      assert.isNull((yield* explained(job)).now)
+    }).pipe(Effect.provide(layerFleet(1))))
+
+  it.effect("says that another pool holds it, where one does", () =>
+    Effect.gen(function*() {
+      const [first, second] = [yield* Process.start(1), yield* Process.start(1)]
+      const id = JobId.make("poster")
+      yield* second.pool.servers.pause(idOf(1))
+      yield* TestClock.adjust("1 second")
+      const job = yield* second.pool.submit(Workflows.slow({ seconds: 60 }), { id })
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* (yield* first.pool.get(id)).status)._tag, "Running")
+      assert.deepStrictEqual((yield* explained(job)).now?.holds, ["another pool has claimed or ended it"])
+      yield* all(job)
+      yield* first.close
+      yield* second.close
+    }).pipe(Effect.provide(Process.layerWorld(1, 1))))
+
+  it.effect("says that its deadline decided, where there is no time to try again", () =>
+    Effect.gen(function*() {
+      const pool = yield* Pool
+      yield* (yield* ComfyTest.serverOf("gpu-1")).inject(
+        Fault.onNode({ classType: "FakeSleep" }, Fault.silent(600_000))
+      )
+      const submittedAt = yield* Clock.currentTimeMillis
+      const job = yield* pool.submit(Workflows.slow({ seconds: 5 }), {
+        deadline: "20500 millis",
+        timeouts: { nodeIdle: "20 seconds" }
+      })
+      yield* all(job)
+      const found = yield* explained(job)
+      assert.deepStrictEqual(words(found), ["Placed gpu-1", "NodeTimeout → give-up", "OutOfTime", "JobFailed"])
+      const step = found.steps[2]
+      if (step?._tag !== "OutOfTime") return assert.fail("no such step")
+      assert.strictEqual(step.deadline, submittedAt + 20_500)
+      assert.isAbove(step.at + step.retryInMs, step.deadline)
+    }).pipe(Effect.provide(layerFleet(1))))
 
   it.effect("has what became of its files", () =>
     Effect.gen(function*() {

@@ -247,6 +247,8 @@ describe("a job that is cancelled", () => {
         names.push(name)
       }
       const events = yield* all(job)
+      // Where its models are not, but where nobody stopped it.
+      assert.deepStrictEqual(names.toSorted(), ["gpu-1", "gpu-2"])
       assert.deepStrictEqual(told(events), [
         "Queued",
         `Placed ${names[0]}`,

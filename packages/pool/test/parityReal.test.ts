@@ -128,6 +128,24 @@ describe("a limit of two seconds for a node that is silent for ten", () => {
     }).pipe(fleet(1, { pool: { failover: { serverFaults: 0 } } })))
 })
 
+describe("a total limit of five seconds for a run of ten", () => {
+  it.effect("ends the job, not only its attempt, and counts against no server", () =>
+    Effect.gen(function*() {
+      const pool = yield* ready
+      for (const paid of [false, true]) {
+        for (const seconds of [10, 11, 12]) {
+          const job = yield* pool.submit(Workflows.slow({ seconds }), { timeouts: { total: "5 seconds" }, paid })
+          const events = yield* all(job)
+          assert.strictEqual(lastOf(events), "JobFailed")
+          assert.deepStrictEqual(reasonOf(events), { _tag: "TotalTimeout", limitMs: 5_000 })
+          yield* TestClock.adjust("10 seconds")
+        }
+      }
+      assert.deepStrictEqual((yield* pool.snapshot).blocked, [])
+      assert.deepStrictEqual((yield* Effect.forEach([1, 2], outcomes)).flat(), Array(6).fill("interrupted"))
+    }).pipe(fleet(2)))
+})
+
 describe("numbers and refusals", () => {
   it.effect("a seed of 2^64 − 1 arrives as it is, and its picture is there", () =>
     Effect.gen(function*() {

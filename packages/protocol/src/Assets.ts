@@ -1,4 +1,4 @@
-/** The asset store, since 0.9, off by default up to 0.33 (protocol page §1.8). Changes often: treat as optional. */
+/** The asset store, since 0.9, off by default up to 0.33. Changes often: treat as optional. */
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"
 

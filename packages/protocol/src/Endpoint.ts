@@ -1,5 +1,5 @@
 /**
- * Every endpoint of a server as data (protocol page §1): what it takes, and what each status answers. {@link match}
+ * Every endpoint of a server as data: what it takes, and what each status answers. {@link match}
  * finds the endpoint of a request, {@link decodeAnswer} reads its answer, {@link pathOf} writes its path.
  */
 import * as Json from "@effect-comfyui/workflow/Json"

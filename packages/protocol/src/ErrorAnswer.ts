@@ -1,5 +1,5 @@
 /**
- * The four unrelated shapes in which a server says no (protocol page §0): `/prompt`'s object, a plain string, the coded
+ * The four unrelated shapes in which a server says no: `/prompt`'s object, a plain string, the coded
  * object of the assets, and no body at all; beside them the plain text of the HTTP framework and of proxies.
  */
 import * as Json from "@effect-comfyui/workflow/Json"

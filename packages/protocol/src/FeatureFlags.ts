@@ -1,4 +1,4 @@
-/** What client and server tell each other that they can do, since 0.3.45 (protocol page §2.2). */
+/** What client and server tell each other that they can do, since 0.3.45. */
 import * as Json from "@effect-comfyui/workflow/Json"
 import * as Schema from "effect/Schema"
 import * as ServerMessage from "./ServerMessage.ts"

@@ -1,4 +1,4 @@
-/** Reading and sending files (protocol page §1.4). */
+/** Reading and sending files. */
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"
 

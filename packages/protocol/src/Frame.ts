@@ -1,6 +1,6 @@
 /**
  * One frame of the socket as the transport gives it, and the layout of binary ones: unsigned 32-bit big-endian words,
- * then text or an image (protocol page §3). Every read is checked against the end of the frame.
+ * then text or an image. Every read is checked against the end of the frame.
  */
 
 /** A text frame is a string, a binary one its bytes (a view: do not write into it). */

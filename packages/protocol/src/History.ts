@@ -1,4 +1,4 @@
-/** What ran (protocol page §1.2): the authority on how a prompt ended, also where no socket was open. */
+/** What ran: the authority on how a prompt ended, also where no socket was open. */
 import * as Json from "@effect-comfyui/workflow/Json"
 import * as Schema from "effect/Schema"
 import * as Queue from "./Queue.ts"

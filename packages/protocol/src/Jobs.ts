@@ -1,4 +1,4 @@
-/** The jobs API, since 0.6.0 (protocol page §1.3). Members that would be null are absent. */
+/** The jobs API, since 0.6.0. Members that would be null are absent. */
 import * as Schema from "effect/Schema"
 import * as History from "./History.ts"
 import * as Wire from "./Wire.ts"

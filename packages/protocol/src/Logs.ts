@@ -1,4 +1,4 @@
-/** `/internal` (protocol page §1.7), which upstream declares unstable. Never under `/api`. */
+/** `/internal`, which upstream declares unstable. Never under `/api`. */
 import * as Schema from "effect/Schema"
 import { Logs } from "./MessageData.ts"
 import * as Wire from "./Wire.ts"

@@ -1,5 +1,5 @@
 /**
- * The `data` of every text frame that core sends, as the wire has it (protocol page §2.3). `ServerMessage` is what they
+ * The `data` of every text frame that core sends, as the wire has it. `ServerMessage` is what they
  * become; these are for fakes, recorders and whoever reads raw frames.
  */
 import * as Json from "@effect-comfyui/workflow/Json"

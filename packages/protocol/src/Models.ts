@@ -1,4 +1,4 @@
-/** Model files (protocol page §1.4, §1.5). */
+/** Model files. */
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"
 

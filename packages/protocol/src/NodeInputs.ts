@@ -1,4 +1,4 @@
-/** The inputs of a node class as values that a program can walk, whatever wrote them (protocol page §6). */
+/** The inputs of a node class as values that a program can walk, whatever wrote them. */
 import * as Json from "@effect-comfyui/workflow/Json"
 import * as ObjectInfo from "./ObjectInfo.ts"
 

@@ -1,5 +1,5 @@
 /**
- * The text of binary type 3 frames (protocol page §3). Nodes write what they like; those that call remote services
+ * The text of binary type 3 frames. Nodes write what they like; those that call remote services
  * write two lines that programs want: how long they have waited, and where the result is.
  */
 

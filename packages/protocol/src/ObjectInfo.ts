@@ -1,5 +1,5 @@
 /**
- * `GET /object_info`: the node classes of a server (protocol page §6). Old-style (V1) classes leave out what they do not
+ * `GET /object_info`: the node classes of a server. Old-style (V1) classes leave out what they do not
  * set, V3 ones write null, and custom nodes write what they like; so nothing but the frame is checked here, and
  * `NodeInputs` makes sense of the inputs.
  */

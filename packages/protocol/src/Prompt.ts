@@ -1,4 +1,4 @@
-/** `POST /prompt` and its answers (protocol page §1.1). */
+/** `POST /prompt` and its answers. */
 import * as Json from "@effect-comfyui/workflow/Json"
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"

@@ -1,4 +1,4 @@
-/** What waits and what runs (protocol page §1.2), and the commands that change it. */
+/** What waits and what runs, and the commands that change it. */
 import * as Json from "@effect-comfyui/workflow/Json"
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"

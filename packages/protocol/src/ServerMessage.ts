@@ -1,5 +1,5 @@
 /**
- * What a server says on its socket (protocol page §2.3, §3), as plain objects with a `_tag`, and the way there and back:
+ * What a server says on its socket, as plain objects with a `_tag`, and the way there and back:
  * {@link decodeBatch} and {@link encode}. No frame is an error: what does not parse is `Malformed`, what is not known
  * is `Extension` or `UnknownBinary`, and nothing of it is thrown away.
  *

@@ -1,4 +1,4 @@
-/** `/settings` (protocol page §1.6): what the editor keeps for a user. */
+/** `/settings`: what the editor keeps for a user. */
 import * as Wire from "./Wire.ts"
 
 /** `GET /settings`; `POST /settings` merges such an object into it. */

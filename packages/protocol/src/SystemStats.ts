@@ -1,4 +1,4 @@
-/** `GET /system_stats` (protocol page §1.5): the only source of the server's version. */
+/** `GET /system_stats`: the only source of the server's version. */
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"
 

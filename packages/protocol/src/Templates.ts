@@ -1,4 +1,4 @@
-/** Catalogues for editors (protocol page §1.5): templates, scripts, translations, subgraphs, replaced classes. */
+/** Catalogues for editors: templates, scripts, translations, subgraphs, replaced classes. */
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"
 

@@ -1,4 +1,4 @@
-/** Files of a user, such as saved workflows (protocol page §1.6). */
+/** Files of a user, such as saved workflows. */
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"
 

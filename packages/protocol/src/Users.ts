@@ -1,4 +1,4 @@
-/** `/users` (protocol page §1.6). Users separate settings and userdata, nothing else. */
+/** `/users`. Users separate settings and userdata, nothing else. */
 import * as Schema from "effect/Schema"
 import * as Wire from "./Wire.ts"
 

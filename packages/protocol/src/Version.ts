@@ -1,4 +1,4 @@
-/** The version of a server, and what follows from it (protocol page §8). */
+/** The version of a server, and what follows from it. */
 
 /** Three numbers, compared as numbers: 0.3.77 is older than 0.4.0, and both are older than 0.10.0. */
 export interface Version {

@@ -10,6 +10,7 @@ import * as Fiber from "effect/Fiber"
 import type { HttpClient } from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import type { WebSocketConstructor } from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -58,6 +59,17 @@ const clientOptions = (name: string, { basePath = "", client }: Options): ComfyC
 const isSettled = (client: ComfyClient.Shape): Effect.Effect<void> =>
   Stream.runDrain(Stream.takeUntil(client.link.changes, (state) => state._tag !== "Connecting"))
 
+/** For what ends by being interrupted or closed: longer than a client takes to cancel its runs. */
+const ending: AdvanceOptions = { step: "100 millis", limit: "1 minute" }
+
+/** A client that closes cancels its runs, which takes time where a server does not answer: nobody else moves the clock. */
+const closedInTime = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+  Layer.effectContext(Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    yield* Effect.addFinalizer((exit) => Effect.ignore(advanceWhile(Scope.close(scope, exit), ending)))
+    return yield* Layer.buildWithScope(layer, scope)
+  }))
+
 /**
  * One fake server and the real client of it. The socket is up when the layer is there, so a test may move the clock at
  * once. Every build is a server of its own; its state is in `ComfyTest.server`.
@@ -76,7 +88,7 @@ export const layer = (
       Effect.orDie(ComfyClient.make(clientOptions(name, options))),
       (client) => options.client?.socket === "none" ? Effect.void : isSettled(client)
     )
-  ).pipe(Layer.provideMerge(FakeServers.layer({ [urlOf(name)]: serverOptions(options) })))
+  ).pipe(closedInTime, Layer.provideMerge(FakeServers.layer({ [urlOf(name)]: serverOptions(options) })))
 }
 
 /**
@@ -96,6 +108,7 @@ export const layerFleet = (
     Object.fromEntries(servers.map(({ name, options }) => [name, clientOptions(name, options)])),
     { idleTimeToLive: Duration.infinity }
   ).pipe(
+    closedInTime,
     Layer.provideMerge(
       FakeServers.layer(Object.fromEntries(servers.map(({ name, options }) => [urlOf(name), serverOptions(options)])))
     )
@@ -141,23 +154,29 @@ export const advanceUntil = Effect.fnUntraced(function*<E = never, R = never>(
 
 /**
  * Runs an effect and moves the clock in steps until it has ended; its result is the effect's. At the limit it is
- * interrupted: `StillWaiting`. This is how a test calls what takes time.
+ * interrupted: `StillWaiting`. What it does on its interruption takes time too (a run is cancelled on its server), so the
+ * clock moves on, a minute at most; what has not ended then is left behind. The layers here close the same way. This is
+ * how a test calls what takes time.
  *
  * ```ts
  * const poster = yield* ComfyTest.advanceWhile(service.draw("a lighthouse"))
  * ```
  */
-export const advanceWhile = Effect.fnUntraced(function*<A, E, R>(
+export const advanceWhile = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   options: AdvanceOptions = {}
-): Effect.fn.Return<A, E | StillWaiting, R> {
-  const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
-  yield* Effect.onError(
-    advanceUntil(() => fiber.pollUnsafe() !== undefined, options),
-    () => Fiber.interrupt(fiber)
-  )
-  return yield* Fiber.join(fiber)
-})
+): Effect.Effect<A, E | StillWaiting, R> =>
+  Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
+    // No child: whoever has children waits for them, and this one may never end.
+    const fiber = yield* Effect.forkDetach(restore(effect), { startImmediately: true })
+    const isOver = () => fiber.pollUnsafe() !== undefined
+    yield* Effect.onError(restore(advanceUntil(isOver, options)), () =>
+      Effect.suspend(() => {
+        fiber.interruptUnsafe()
+        return Effect.ignore(advanceUntil(isOver, ending))
+      }))
+    return yield* Fiber.join(fiber)
+  }))
 
 /**
  * Waits until the socket of the client in context is up, and moves the clock only if it must: after a restart, a client

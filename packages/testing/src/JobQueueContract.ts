@@ -32,6 +32,7 @@ import {
   refused,
   runOf,
   setAside,
+  setAsideWaiting,
   stateOf,
   succeeded
 } from "./internal/queueTrial.ts"
@@ -258,7 +259,7 @@ const tests: Readonly<Record<string, Test>> = {
       yield* refused("b")
     }),
 
-  "a dead job waits for a person, who puts it back as new": ({ ttl }) =>
+  "a dead job waits for a person, who puts it back as new": ({ half, ttl }) =>
     Effect.gen(function*() {
       const queue = yield* JobQueue
       yield* offered("a")
@@ -267,11 +268,28 @@ const tests: Readonly<Record<string, Test>> = {
       assert.strictEqual((yield* queue.stats).dead, 1)
       yield* refused("a")
       yield* isFenced(first)
+      const before = Option.getOrThrow(yield* queue.get(id("a")))
+      yield* half
       assert.isTrue(yield* queue.redrive(id("a")))
       assert.isFalse(yield* queue.redrive(id("a")))
+      const after = Option.getOrThrow(yield* queue.get(id("a")))
+      assert.isAbove(after.queuedAt, before.queuedAt)
+      assert.deepInclude(after, { state: "waiting", ending: null, endedAt: null, fingerprint: before.fingerprint })
       const second = yield* claimed("a", ttl)
       assert.deepInclude(second, { attempt: 1, ledger: null })
       assert.isAbove(second.token, first.token)
+    }),
+
+  "so does one that was set aside while it waited": ({ ttl }) =>
+    Effect.gen(function*() {
+      const queue = yield* JobQueue
+      yield* offered("a")
+      assert.strictEqual(yield* setAsideWaiting("a"), "removed")
+      assert.strictEqual((yield* queue.stats).dead, 1)
+      assert.deepInclude(Option.getOrThrow(yield* queue.get(id("a"))).ending, { _tag: "DeadLettered" })
+      yield* refused("a")
+      assert.isTrue(yield* queue.redrive(id("a")))
+      assert.deepInclude(yield* claimed("a", ttl), { attempt: 1, ledger: null })
     }),
 
   "jobs are listed in order, by state and tenant, in pages": ({ ttl }) =>

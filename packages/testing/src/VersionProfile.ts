@@ -1,6 +1,6 @@
 /**
  * What differs between the releases of the server, as data. The rest of the fake asks these values and never compares
- * versions. Facts: protocol page §8 and §10, and the recordings.
+ * versions. Facts: upstream's source and the recordings.
  */
 
 /** One release, as the rest of the fake sees it. */

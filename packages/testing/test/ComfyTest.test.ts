@@ -124,6 +124,26 @@ describe("advanceWhile", () => {
       assert.isTrue(interrupted)
     }))
 
+  it.effect("moves the clock on for what its interruption takes: a run on a dead server is cancelled in vain", () =>
+    Effect.gen(function*() {
+      const server = yield* ComfyTest.server
+      yield* Effect.forkChild(Effect.andThen(Effect.sleep("10 seconds"), server.kill))
+      const error = yield* Effect.flip(
+        ComfyTest.advanceWhile(runAll(Workflows.slow({ seconds: 600 })), { limit: "1 minute" })
+      )
+      assert.strictEqual(error._tag, "StillWaiting")
+      const now = yield* Clock.currentTimeMillis
+      assert.isTrue(now > 60_000 && now <= 66_000, `${now}`)
+    }).pipe(Effect.provide(ComfyTest.layer())))
+
+  it.effect("leaves behind what does not end by being interrupted, after a minute", () =>
+    Effect.gen(function*() {
+      const stubborn = Effect.onInterrupt(Effect.never, () => Effect.never)
+      const error = yield* Effect.flip(ComfyTest.advanceWhile(stubborn, { limit: "1 minute" }))
+      assert.strictEqual(error._tag, "StillWaiting")
+      assert.strictEqual(yield* Clock.currentTimeMillis, 120_000)
+    }))
+
   it.effect("is interrupted with what it runs", () =>
     Effect.gen(function*() {
       let interrupted = false

@@ -28,7 +28,7 @@ export interface Entry {
   readonly options: Json
   readonly fingerprint: string
   /** Milliseconds since the queue was opened: a small number takes no space of its own. */
-  readonly queuedAfter: number
+  queuedAfter: number
   held: Held | undefined
 }
 

@@ -140,7 +140,7 @@ export const cancel = `UPDATE comfy_job SET
   WHERE id = ? AND state IN ('waiting', 'claimed') RETURNING state`
 export const redrive =
   `UPDATE comfy_job SET state = 'waiting', version = ${next}, attempt = 0, ledger = NULL, ending = NULL,
-    ended_at = NULL, cancel_requested = 0, not_before = 0, run = NULL, run_id = NULL
+    queued_at = ${now}, ended_at = NULL, cancel_requested = 0, not_before = 0, run = NULL, run_id = NULL
   WHERE id = ? AND state = 'dead' RETURNING sequence`
 export const forget = `DELETE FROM comfy_job WHERE id = ? AND ended_at IS NOT NULL RETURNING sequence`
 

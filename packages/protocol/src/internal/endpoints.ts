@@ -1,4 +1,4 @@
-// The table of protocol page §1, in its order. `twin` is true where a row there has a star.
+// Every endpoint, by subject. `twin` is true where it is also there under `/api`.
 import type * as Json from "@effect-comfyui/workflow/Json"
 import * as Assets from "../Assets.ts"
 import type { Body, Endpoint, Method } from "../Endpoint.ts"

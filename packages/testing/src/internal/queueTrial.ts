@@ -51,6 +51,13 @@ export const anError = Effect.flatMap(
   (queue) => failure(queue.settle(id("nobody"), 0, succeeded("nobody")))
 )
 
+/** Sets a job aside that waits. */
+export const setAsideWaiting = Effect.fnUntraced(function*(name: string) {
+  const queue = yield* JobQueue
+  const error = yield* anError
+  return yield* queue.cancel(id(name), { _tag: "DeadLettered", ...common(name), error })
+})
+
 export const setAside = Effect.fnUntraced(function*(claim: Claim) {
   const queue = yield* JobQueue
   const error = yield* anError

@@ -1,5 +1,5 @@
-// Nodes of the recorded servers that expand into others, and upstream's loop, defined by what recordings and the
-// protocol page show of them.
+// Nodes of the recorded servers that expand into others, and upstream's loop, defined by what recordings and
+// its source show of them.
 import { NodeClass, Plan } from "@effect-comfyui/testing"
 import * as Option from "effect/Option"
 
