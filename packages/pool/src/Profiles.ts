@@ -217,11 +217,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     finished: Stream.fromPubSub(hub),
     get: (id) =>
       Effect.sync(() => {
-        const known = Recent.get(ended, id)
-        if (known !== undefined) return Option.some(known.profile)
         const entry = jobs.open.get(id)
         const one = open.get(id) ?? (entry === undefined ? undefined : begin(entry, undefined))
-        return one === undefined ? Option.none() : Option.some(JobProfile.snapshot(one.profile))
+        if (one !== undefined) return Option.some(JobProfile.snapshot(one.profile))
+        return Option.map(Option.fromNullishOr(Recent.get(ended, id)), ({ profile }) => profile)
       }),
     progress: (id) =>
       Effect.sync(() => Option.map(Option.fromNullishOr(open.get(id)), ({ progress }) => Progress.snapshot(progress))),
