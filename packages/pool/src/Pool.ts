@@ -3,7 +3,6 @@
  * that decides is a value or a layer: the queue, the router, the breakers, what follows a failure.
  */
 import { type BackendId, type JobId, makeUuid } from "@effect-comfyui/execution/Ids"
-import type { JobEvent } from "@effect-comfyui/execution/JobEvent"
 import { PoolError } from "@effect-comfyui/execution/PoolError"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
@@ -11,7 +10,6 @@ import type * as Json from "@effect-comfyui/workflow/Json"
 import type * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
@@ -25,7 +23,6 @@ import * as Adoption from "./Adoption.ts"
 import type * as Breakers from "./Breakers.ts"
 import * as Control from "./Control.ts"
 import * as Deaths from "./Deaths.ts"
-import type * as Demand from "./Demand.ts"
 import * as DemandReading from "./DemandReading.ts"
 import * as Discovery from "./Discovery.ts"
 import * as EstimatesStore from "./EstimatesStore.ts"
@@ -45,6 +42,7 @@ import type { PoolJob } from "./PoolJob.ts"
 import * as PoolLog from "./PoolLog.ts"
 import * as PoolMetrics from "./PoolMetrics.ts"
 import type { Options } from "./PoolOptions.ts"
+import type { Shape } from "./PoolShape.ts"
 import * as Prefetch from "./Prefetch.ts"
 import * as Profiles from "./Profiles.ts"
 import * as ReadySet from "./ReadySet.ts"
@@ -60,47 +58,7 @@ import * as Waiting from "./Waiting.ts"
 
 export type { PoolJob } from "./PoolJob.ts"
 export type { Options } from "./PoolOptions.ts"
-
-/** Many servers as one. */
-export interface Shape {
-  /** Returns when the job is safely in the queue. The same id, or idempotency key, with the same content: the same job. */
-  readonly submit: <Metadata extends Json.Json = null>(
-    workflow: Workflow.Workflow,
-    options?: JobOptions<Metadata>
-  ) => Effect.Effect<PoolJob<Metadata>, PoolError>
-  /** One after the other, with the same options; those before one that fails are in the queue. */
-  readonly submitAll: <Metadata extends Json.Json = null>(
-    workflows: ReadonlyArray<Workflow.Workflow>,
-    options?: JobOptions<Metadata>
-  ) => Effect.Effect<ReadonlyArray<PoolJob<Metadata>>, PoolError>
-  /** Submits on subscription; an early end of the consumer leaves the job alone. */
-  readonly run: (workflow: Workflow.Workflow, options?: JobOptions) => Stream.Stream<JobEvent, PoolError>
-  /** A job of this pool or of its queue; fails for one that was never there, or was forgotten. */
-  readonly get: (id: JobId) => Effect.Effect<PoolJob, PoolError>
-  /** Those that ended lately, in that order, then the open ones in order of arrival. */
-  readonly list: Effect.Effect<ReadonlyArray<Job.View>>
-  readonly cancel: (id: JobId) => Effect.Effect<void, PoolError>
-  /** As `PoolJob.explain`, for a job that `get` finds; kept as long as the job is remembered. */
-  readonly explain: (id: JobId) => Effect.Effect<Explanation.Explanation, PoolError>
-  /**
-   * Puts a dead-lettered job back under its id, as new: attempts, limits and deadline begin again. Handles of before keep
-   * the ending they gave; `get` gives one of the new life, whoever redrove it. False: there is no dead job of this id.
-   */
-  readonly redrive: (id: JobId) => Effect.Effect<boolean, PoolError>
-  /** Forgets a job that has ended, before its time; false: there is none of this id that has. */
-  readonly forget: (id: JobId) => Effect.Effect<boolean, PoolError>
-  /** Everything that happens from now on; a slow listener loses the oldest. */
-  readonly events: Stream.Stream<PoolEvent>
-  readonly snapshot: Effect.Effect<Snapshot.Snapshot>
-  /** The same now, and whenever something has happened; the latest wins. */
-  readonly state: { readonly get: Effect.Effect<Snapshot.Snapshot>; readonly changes: Stream.Stream<Snapshot.Snapshot> }
-  readonly servers: Membership.Shape
-  readonly profiles: Profiles.Shape
-  /** What autoscalers go by: at once, and each five seconds in which it has changed, while somebody listens. */
-  readonly demand: Stream.Stream<Demand.Demand>
-  /** Takes no more jobs and places none; true when all that ran has ended within the time. */
-  readonly drain: (timeout: Duration.Input) => Effect.Effect<boolean>
-}
+export type { Shape } from "./PoolShape.ts"
 
 /** Many servers as one. */
 export class Pool extends Context.Service<Pool, Shape>()("@effect-comfyui/pool/Pool") {}

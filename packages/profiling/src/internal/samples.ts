@@ -2,7 +2,7 @@
 import * as Schema from "effect/Schema"
 
 /** Samples that are kept. */
-export const kept = 64
+const kept = 64
 
 /** Owned and updated in place. */
 export interface Samples {
