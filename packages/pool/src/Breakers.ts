@@ -255,13 +255,9 @@ const onFailed = (
   const ofServer = touch(state, server, null, out)
   const fast = ranMs < fastWithin
   const failure = { content, kind, at: now }
-  if (fast || scope === "server") {
-    count(
-      ofServer,
-      scope === "server" ? { ...failure, content: `${content} ${reason}` } : failure,
-      Number.POSITIVE_INFINITY
-    )
-  } else ofServer.failures = []
+  const own = scope === "server" ? { ...failure, content: `${content} ${reason}` } : failure
+  if (fast || scope === "server") count(ofServer, own, Number.POSITIVE_INFINITY)
+  else ofServer.failures = []
   if (ofServer.state === "half-open" && (scope === "server" || fast)) {
     open(state, ofServer, reason, proof.has(reason), now, out)
   } else if (ofServer.state !== "open" && proof.has(reason)) open(state, ofServer, reason, true, now, out)
@@ -321,6 +317,9 @@ const closeMatching = (
   }
 }
 
+const isShut = (id: BackendId) => ({ key, server, state }: Circuit): boolean =>
+  server === id && key === null && state !== "closed"
+
 const onTick = (state: State, now: number, out: Array<Notice>): void => {
   if (now < state.earliest) return
   for (const circuit of state.blocked.values()) {
@@ -359,13 +358,7 @@ export const step = (state: State, input: Input, now: number): ReadonlyArray<Not
       break
     case "Restarted":
       // The row goes on: a process that ends under every job is one of the failures that it counts.
-      closeMatching(
-        state,
-        ({ key, server, state }) => server === input.server && key === null && state !== "closed",
-        "restart",
-        now,
-        out
-      )
+      closeMatching(state, isShut(input.server), "restart", now, out)
       break
     case "Removed":
       for (const [name, circuit] of [...state.circuits]) {

@@ -28,6 +28,7 @@ import {
   leftBehind,
   offered,
   offerOf,
+  putBack,
   readyNow,
   refused,
   runOf,
@@ -261,35 +262,18 @@ const tests: Readonly<Record<string, Test>> = {
 
   "a dead job waits for a person, who puts it back as new": ({ half, ttl }) =>
     Effect.gen(function*() {
-      const queue = yield* JobQueue
       yield* offered("a")
       const first = yield* claimed("a", ttl)
       yield* setAside(first)
-      assert.strictEqual((yield* queue.stats).dead, 1)
-      yield* refused("a")
       yield* isFenced(first)
-      const before = Option.getOrThrow(yield* queue.get(id("a")))
-      yield* half
-      assert.isTrue(yield* queue.redrive(id("a")))
-      assert.isFalse(yield* queue.redrive(id("a")))
-      const after = Option.getOrThrow(yield* queue.get(id("a")))
-      assert.isAbove(after.queuedAt, before.queuedAt)
-      assert.deepInclude(after, { state: "waiting", ending: null, endedAt: null, fingerprint: before.fingerprint })
-      const second = yield* claimed("a", ttl)
-      assert.deepInclude(second, { attempt: 1, ledger: null })
-      assert.isAbove(second.token, first.token)
+      assert.isAbove((yield* putBack("a", ttl, half)).token, first.token)
     }),
 
-  "so does one that was set aside while it waited": ({ ttl }) =>
+  "so does one that was set aside while it waited": ({ half, ttl }) =>
     Effect.gen(function*() {
-      const queue = yield* JobQueue
       yield* offered("a")
       assert.strictEqual(yield* setAsideWaiting("a"), "removed")
-      assert.strictEqual((yield* queue.stats).dead, 1)
-      assert.deepInclude(Option.getOrThrow(yield* queue.get(id("a"))).ending, { _tag: "DeadLettered" })
-      yield* refused("a")
-      assert.isTrue(yield* queue.redrive(id("a")))
-      assert.deepInclude(yield* claimed("a", ttl), { attempt: 1, ledger: null })
+      yield* putBack("a", ttl, half)
     }),
 
   "jobs are listed in order, by state and tenant, in pages": ({ ttl }) =>

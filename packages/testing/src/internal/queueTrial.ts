@@ -80,6 +80,24 @@ export const stateOf = Effect.fnUntraced(function*(name: string) {
   return Option.getOrUndefined(yield* queue.get(id(name)))?.state
 })
 
+/** Puts a job back that was set aside; it is as new, and its time begins now. `half`: a pause. */
+export const putBack = Effect.fnUntraced(function*(name: string, ttl: Duration.Input, half: Effect.Effect<void>) {
+  const queue = yield* JobQueue
+  const get = Effect.map(queue.get(id(name)), Option.getOrThrow)
+  assert.strictEqual((yield* queue.stats).dead, 1)
+  yield* refused(name)
+  const { fingerprint, queuedAt } = yield* get
+  yield* half
+  assert.isTrue(yield* queue.redrive(id(name)))
+  assert.isFalse(yield* queue.redrive(id(name)))
+  const after = yield* get
+  assert.isAbove(after.queuedAt, queuedAt)
+  assert.deepInclude(after, { state: "waiting", ending: null, endedAt: null, fingerprint })
+  const claim = yield* claimed(name, ttl)
+  assert.deepInclude(claim, { attempt: 1, ledger: null })
+  return claim
+})
+
 /** Fails unless every write of this claim is refused as late. */
 export const isFenced = Effect.fnUntraced(function*(claim: Claim) {
   const queue = yield* JobQueue
