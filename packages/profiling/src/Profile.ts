@@ -236,8 +236,13 @@ export const snapshot = (state: State): Profile => {
   const { ending, startedMs, submittedMs, sweep } = state
   const executionMs = startedMs === null ? null : sweep.now - startedMs
   const nodes = Nodes.read(state, executionMs)
-  const cached = nodes.filter((node) => node.state === "cached").length
-  const began = nodes.filter((node) => node.executions > 0).length
+  let [cached, began] = [0, 0]
+  const timed: Array<NodeProfile> = []
+  for (const node of nodes) {
+    if (node.state === "cached") cached++
+    if (node.executions > 0) began++
+    if (node.durationMs !== null && node.durationMs > 0) timed.push(node)
+  }
   return {
     runId: state.runId,
     backend: state.backend,
@@ -258,8 +263,9 @@ export const snapshot = (state: State): Profile => {
     nodes,
     unlistedStarts: state.unlistedStarts,
     order: [...state.order],
-    slowest: nodes.filter(({ durationMs }) => (durationMs ?? 0) > 0)
-      .toSorted((a, b) => (b.durationMs ?? 0) - (a.durationMs ?? 0)).slice(0, 5).map(({ nodeId }) => nodeId),
+    slowest: timed.toSorted((a, b) => (b.durationMs ?? 0) - (a.durationMs ?? 0)).slice(0, 5).map(({ nodeId }) =>
+      nodeId
+    ),
     cacheRate: cached + began === 0 ? null : cached / (cached + began),
     criticalPath: state.chain === undefined
       ? null

@@ -69,7 +69,7 @@ const parentOf = ({ entries }: Nodes, { displayId, nodeId, parentId }: Named): S
 /** It begins, once more perhaps. */
 export const startNode = (nodes: Nodes, named: Named): Sweep.Entry | undefined => {
   const parent = parentOf(nodes, named)
-  const entry = entryOf(nodes, { ...named, parentId: parent?.nodeId ?? named.parentId ?? null }, "running")
+  const entry = entryOf(nodes, parent === undefined ? named : { ...named, parentId: parent.nodeId }, "running")
   if (entry === undefined) {
     nodes.unlistedStarts++
     return undefined
@@ -163,10 +163,11 @@ const stepsOf = ({ progress }: Sweep.Entry): NodeProfile["progress"] =>
   }
 
 /** A reading of all of them. */
-export const read = ({ entries, sweep }: Nodes, executionMs: number | null): ReadonlyArray<NodeProfile> =>
-  [...entries.values()].map((entry) => {
+export const read = ({ entries, sweep }: Nodes, executionMs: number | null): ReadonlyArray<NodeProfile> => {
+  const all: Array<NodeProfile> = []
+  for (const entry of entries.values()) {
     const exclusiveMs = Sweep.exclusiveOf(sweep, entry)
-    return {
+    all.push({
       nodeId: entry.nodeId,
       displayId: entry.displayId,
       parentId: entry.parentId,
@@ -180,7 +181,9 @@ export const read = ({ entries, sweep }: Nodes, executionMs: number | null): Rea
       exclusiveMs,
       share: executionMs === null || executionMs === 0 ? 0 : Math.min(1, exclusiveMs / executionMs),
       progress: stepsOf(entry),
-      parallelWith: [...entry.parallelWith ?? []],
+      parallelWith: entry.parallelWith === undefined ? [] : [...entry.parallelWith],
       inferred: entry.inferred
-    }
-  })
+    })
+  }
+  return all
+}

@@ -56,16 +56,20 @@ export interface Sweep {
 }
 
 /** No time has passed. `nodeIds`: of the prompt, whose time is told apart. */
-export const make = (nodeIds: Iterable<string>): Sweep => ({
-  now: 0,
-  counting: false,
-  dealt: 0,
-  idleMs: 0,
-  open: new Set(),
-  active: new Set(),
-  fresh: new Set(),
-  busy: new Map([...nodeIds].map((id) => [id, { active: 0, since: 0, ms: 0 }]))
-})
+export const make = (nodeIds: Iterable<string>): Sweep => {
+  const busy = new Map<string, Busy>()
+  for (const id of nodeIds) busy.set(id, { active: 0, since: 0, ms: 0 })
+  return {
+    now: 0,
+    counting: false,
+    dealt: 0,
+    idleMs: 0,
+    open: new Set(),
+    active: new Set(),
+    fresh: new Set(),
+    busy
+  }
+}
 
 /** A node that has done nothing yet. */
 export const entry = (
