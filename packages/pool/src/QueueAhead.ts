@@ -83,7 +83,7 @@ export interface Server {
 }
 
 /** So many jobs are placed one by one; what goes before them flows. */
-const maxPlaced = 512
+const maxPlaced = 64
 
 /** When servers that work through so much at once are done with it, each by itself. */
 const flow = (servers: ReadonlyArray<Server>, ms: number): ReadonlyArray<Server> => {

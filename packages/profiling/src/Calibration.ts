@@ -19,8 +19,9 @@ export interface State {
   /** Where within their intervals endings were: -1 at the low end, 0 where it was expected, 1 at the high end. */
   readonly places: Array<number>
   next: number
-  /** The same in order; made when it is asked for. */
-  sorted: ReadonlyArray<number> | undefined
+  /** The same in order, as it was so many comparisons ago; made when it is asked for. */
+  sorted: ReadonlyArray<number>
+  stale: number
   /** Which share of the places is left out at each end. */
   below: number
   above: number
@@ -29,7 +30,7 @@ export interface State {
 /** What a right interval would show: a tenth of these is beyond each end. With each ending one goes, from all over. */
 const ideal = Array.from({ length: 20 }, (_, index) => (index * 7 % 20 - 9.5) / 7.5)
 
-export const init = (): State => ({ places: [...ideal], next: 0, sorted: undefined, below: beyond, above: beyond })
+export const init = (): State => ({ places: [...ideal], next: 0, sorted: [], stale: kept, below: beyond, above: beyond })
 
 /** No interval is so narrow that what is beyond it could not be measured. */
 const leastMs = 20
@@ -58,15 +59,26 @@ export const step = (state: State, span: Span, said: Span, actualMs: number): St
   // The first ones go into the places of the ideal ones; what is kept grows from then on.
   state.places[state.next] = Math.min(Math.max(place, -farthest), farthest)
   state.next = (state.next + 1) % kept
-  state.sorted = undefined
+  state.stale++
   state.below = follow(state.below, actualMs < said.lowMs)
   state.above = follow(state.above, actualMs > said.highMs)
   return state
 }
 
+/** New ones among so many times their number change little: to sort is what costs most. */
+const staleShare = 1 / 16
+
+const inOrder = (state: State): ReadonlyArray<number> => {
+  if (state.stale >= state.places.length * staleShare) {
+    state.sorted = state.places.toSorted((a, b) => a - b)
+    state.stale = 0
+  }
+  return state.sorted
+}
+
 /** The prediction as it would have been right for eight of ten of the last. */
 export const adjust = (state: State, span: Span): Span => {
-  const sorted = state.sorted ??= state.places.toSorted((a, b) => a - b)
+  const sorted = inOrder(state)
   const at = (share: number): number => {
     const rank = Math.min(sorted.length, Math.max(1, Math.ceil(share * (sorted.length + 1))))
     const place = sorted[rank - 1] ?? 0

@@ -23,7 +23,8 @@ export interface Pooled {
 export const connect = async (
   urls: ReadonlyArray<string>,
   client: Partial<ComfyClient.Options> = {},
-  queue: Layer.Layer<JobQueue, PoolError> = layerMemory
+  queue: Layer.Layer<JobQueue, PoolError> = layerMemory,
+  options: Pool.Options = {}
 ): Promise<Pooled> => {
   const scope = Scope.makeUnsafe()
   const services = Layer.mergeAll(PlatformNode.layer(), queue, layerCostAware)
@@ -33,7 +34,7 @@ export const connect = async (
   })
   const pool = await Effect.runPromise(Effect.gen(function*() {
     const context = yield* Layer.buildWithScope(services, scope)
-    const pool = yield* Effect.provideContext(Scope.provide(Pool.make({ servers }), scope), context)
+    const pool = yield* Effect.provideContext(Scope.provide(Pool.make({ ...options, servers }), scope), context)
     const isReady = Effect.map(
       pool.servers.get,
       (views) =>
