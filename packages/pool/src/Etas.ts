@@ -90,13 +90,16 @@ export interface State {
   readonly pending: Map<JobId, ReadonlyArray<Pending>>
   /** Those of them that wait, in the order in which they are asked about again. */
   readonly waiting: Map<JobId, Job.Entry>
+  /** When one of those was last asked about, monotonic milliseconds. */
+  sampledAt: number
 }
 
 export const make = (parts: Parts): State => ({
   parts,
   calibrations: new Map(kinds.map((kind) => [kind, Calibration.init()])),
   pending: new Map(),
-  waiting: new Map()
+  waiting: new Map(),
+  sampledAt: Number.NEGATIVE_INFINITY
 })
 
 /** Open jobs whose predictions are compared with what comes; of more, those that come later are not. */
@@ -316,8 +319,13 @@ export const advanced = (state: State, entry: Job.Entry, done: number, time: Tim
   note(state, entry, time)
 }
 
+/** Jobs of milliseconds end more often than anybody asks. */
+const sampleMs = 250
+
 /** One that waits is asked about again, another each time: what is said then is not what is said at the beginning. */
 const sample = (state: State, time: Time): void => {
+  if (time.now - state.sampledAt < sampleMs) return
+  state.sampledAt = time.now
   for (const [id, entry] of state.waiting) {
     state.waiting.delete(id)
     state.waiting.set(id, entry)
