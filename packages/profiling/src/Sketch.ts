@@ -64,11 +64,11 @@ export const meanMs = ({ count, sumUs }: Sketch): number | null => count === 0 ?
 
 /** The duration that the share `q` (0 to 1) of all does not exceed, in milliseconds; null of nothing. */
 export const quantileMs = (sketch: Sketch, q: number): number | null => {
-  const rank = q * (sketch.count - 1)
+  const enough = Math.max(1, q * sketch.count)
   let below = 0
   for (const bucket of [...sketch.buckets.keys()].toSorted((a, b) => a - b)) {
     below += sketch.buckets.get(bucket) ?? 0
-    if (below > rank) return valueOf(bucket)
+    if (below >= enough) return valueOf(bucket)
   }
   return null
 }
