@@ -30,7 +30,14 @@ export interface State {
 /** What a right interval would show: a tenth of these is beyond each end. With each ending one goes, from all over. */
 const ideal = Array.from({ length: 20 }, (_, index) => (index * 7 % 20 - 9.5) / 7.5)
 
-export const init = (): State => ({ places: [...ideal], next: 0, sorted: [], stale: kept, below: beyond, above: beyond })
+export const init = (): State => ({
+  places: [...ideal],
+  next: 0,
+  sorted: [],
+  stale: kept,
+  below: beyond,
+  above: beyond
+})
 
 /** No interval is so narrow that what is beyond it could not be measured. */
 const leastMs = 20

@@ -5,6 +5,7 @@
 import { BackendId } from "@effect-comfyui/execution/Ids"
 import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Schema from "effect/Schema"
+import * as Kept from "./internal/kept.ts"
 import * as Samples from "./internal/samples.ts"
 import type { NodeProfile } from "./NodeProfile.ts"
 
@@ -27,13 +28,11 @@ interface Class {
 /** Owned by its driver; `step` updates it in place. `cap`: (server, class) pairs, and classes, that are kept. */
 export interface State {
   readonly cap: number
-  /** Server → class; all of them stand in `order` too, least recently learnt first. */
-  readonly servers: Map<BackendId, Map<string, Class>>
-  readonly order: Map<Class, readonly [BackendId, string]>
+  readonly servers: Kept.OfServers<string, Class>
   readonly fleet: Map<string, Class>
 }
 
-export const init = (cap = 10_000): State => ({ cap, servers: new Map(), order: new Map(), fleet: new Map() })
+export const init = (cap = 10_000): State => ({ cap, servers: Kept.make(), fleet: new Map() })
 
 const make = (): Class => ({
   warm: Samples.make(),
@@ -42,38 +41,11 @@ const make = (): Class => ({
   steps: Samples.make()
 })
 
-const drop = (state: State, known: Class, server: BackendId, classType: string): void => {
-  state.order.delete(known)
-  const ofServer = state.servers.get(server)
-  ofServer?.delete(classType)
-  if (ofServer?.size === 0) state.servers.delete(server)
-}
+const ofFleet = ({ cap, fleet }: State, classType: string, given?: Class): Class =>
+  Kept.touch(fleet, classType, given ?? fleet.get(classType) ?? make(), cap)
 
-const ofFleet = ({ cap, fleet }: State, classType: string, known = fleet.get(classType) ?? make()): Class => {
-  fleet.delete(classType)
-  fleet.set(classType, known)
-  for (const oldest of fleet.keys()) {
-    if (fleet.size <= cap) break
-    fleet.delete(oldest)
-  }
-  return known
-}
-
-const ofServer = (state: State, server: BackendId, classType: string, given?: Class): Class => {
-  const { cap, order, servers } = state
-  let classes = servers.get(server)
-  if (classes === undefined) servers.set(server, classes = new Map())
-  const before = classes.get(classType)
-  const known = given ?? before ?? make()
-  classes.set(classType, known)
-  if (before !== undefined) order.delete(before)
-  order.set(known, [server, classType])
-  for (const [oldest, [oldServer, oldClass]] of order) {
-    if (order.size <= cap) break
-    drop(state, oldest, oldServer, oldClass)
-  }
-  return known
-}
+const ofServer = ({ cap, servers }: State, server: BackendId, classType: string, given?: Class): Class =>
+  Kept.put(servers, server, classType, given ?? Kept.get(servers, server, classType) ?? make(), cap)
 
 const weight = 0.2
 
@@ -101,8 +73,7 @@ export const step = (state: State, { cold, nodes, server }: Observed): State => 
 
 /** A server that left: what is known of it goes, what its runs say of classes stays. */
 export const forget = (state: State, server: BackendId): State => {
-  for (const known of state.servers.get(server)?.values() ?? []) state.order.delete(known)
-  state.servers.delete(server)
+  Kept.forget(state.servers, server)
   return state
 }
 
@@ -133,7 +104,7 @@ const read = (known: Class): ClassEstimate => {
 
 /** What is known of a class on this server; undefined where it was never executed there. */
 export const get = (state: State, server: BackendId, classType: string): ClassEstimate | undefined => {
-  const known = state.servers.get(server)?.get(classType)
+  const known = Kept.get(state.servers, server, classType)
   return known === undefined ? undefined : read(known)
 }
 
@@ -191,7 +162,7 @@ export const expect = (
   cold: boolean,
   speed = 1
 ): number | null => {
-  const here = state.servers.get(server)
+  const here = state.servers.servers.get(server)
   let [ms, known, all] = [0, 0, 0]
   for (const part of graph) {
     all += part.nodes
@@ -257,7 +228,7 @@ const toRow = (server: BackendId | null, classType: string, known: Class): typeo
 })
 
 /** Everything as plain data. */
-export const toStored = ({ fleet, order }: State): Stored => [
+export const toStored = ({ fleet, servers: { order } }: State): Stored => [
   ...Array.from(fleet, ([classType, known]) => toRow(null, classType, known)),
   ...Array.from(order, ([known, [server, classType]]) => toRow(server, classType, known))
 ]

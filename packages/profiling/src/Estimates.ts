@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as ClassEstimates from "./ClassEstimates.ts"
 import * as Document from "./internal/document.ts"
+import * as Kept from "./internal/kept.ts"
 import * as Samples from "./internal/samples.ts"
 import type { ProfilingError } from "./ProfilingError.ts"
 
@@ -68,9 +69,7 @@ interface Pair {
 /** Owned by its driver; `step` updates it in place. */
 export interface State {
   readonly options: Options
-  /** Server → key → pair; all pairs also stand in `order`, least recently used first. */
-  readonly pairs: Map<BackendId, Map<AffinityKey, Pair>>
-  readonly order: Map<Pair, readonly [BackendId, AffinityKey]>
+  readonly pairs: Kept.OfServers<AffinityKey, Pair>
   readonly keys: Map<AffinityKey, Pair>
   readonly all: Pair
   /** How slow a server is beside the fleet at the same keys: 1 is the average, 2 takes twice as long. */
@@ -86,8 +85,7 @@ const pair = (): Pair => ({ warm: Samples.make(), cold: Samples.make() })
 
 export const init = (options: Partial<Options> = {}): State => ({
   options: { ...defaults, ...options },
-  pairs: new Map(),
-  order: new Map(),
+  pairs: Kept.make(),
   keys: new Map(),
   all: pair(),
   speeds: new Map(),
@@ -96,39 +94,8 @@ export const init = (options: Partial<Options> = {}): State => ({
   classes: ClassEstimates.init(options.cap)
 })
 
-/** As the newest; the one unused for longest goes. */
-const touch = <Value>(of: Map<AffinityKey, Value>, key: AffinityKey, value: Value, cap: number): Value => {
-  of.delete(key)
-  of.set(key, value)
-  for (const oldest of of.keys()) {
-    if (of.size <= cap) break
-    of.delete(oldest)
-  }
-  return value
-}
-
-const removePair = (state: State, known: Pair, server: BackendId, key: AffinityKey): void => {
-  state.order.delete(known)
-  const ofServer = state.pairs.get(server)
-  ofServer?.delete(key)
-  if (ofServer?.size === 0) state.pairs.delete(server)
-}
-
-const touchPair = (state: State, server: BackendId, key: AffinityKey): Pair => {
-  let ofServer = state.pairs.get(server)
-  if (ofServer === undefined) state.pairs.set(server, ofServer = new Map())
-  let known = ofServer.get(key)
-  if (known === undefined) ofServer.set(key, known = pair())
-  state.order.delete(known)
-  state.order.set(known, [server, key])
-  if (state.order.size > state.options.cap) {
-    for (const [oldest, [oldServer, oldKey]] of state.order) {
-      removePair(state, oldest, oldServer, oldKey)
-      break
-    }
-  }
-  return known
-}
+const pairOf = ({ options: { cap }, pairs }: State, server: BackendId, key: AffinityKey): Pair =>
+  Kept.put(pairs, server, key, Kept.get(pairs, server, key) ?? pair(), cap)
 
 const side = (of: Pair, cold: boolean): Samples.Samples => cold ? of.cold : of.warm
 
@@ -139,7 +106,7 @@ const comparableMs = 100
 export const step = (state: State, { cold, executionMs, key, server }: Finished): State => {
   if (!Number.isFinite(executionMs) || executionMs < 0) return state
   const { cap, weight } = state.options
-  const ofKey = touch(state.keys, key, state.keys.get(key) ?? pair(), cap)
+  const ofKey = Kept.touch(state.keys, key, state.keys.get(key) ?? pair(), cap)
   state.graphs.delete(key)
   const average = side(ofKey, cold)
   if (average.count > 0 && average.mean >= comparableMs) {
@@ -150,7 +117,7 @@ export const step = (state: State, { cold, executionMs, key, server }: Finished)
   }
   Samples.add(average, executionMs, weight)
   Samples.add(side(state.all, cold), executionMs, weight)
-  Samples.add(side(touchPair(state, server, key), cold), executionMs, weight)
+  Samples.add(side(pairOf(state, server, key), cold), executionMs, weight)
   return state
 }
 
@@ -175,7 +142,7 @@ export const learnRatio = (state: State, key: AffinityKey, expectedMs: number, e
   const ratio = executionMs / Math.max(expectedMs, 1)
   if (!Number.isFinite(ratio) || ratio < 0) return state
   const { cap, weight } = state.options
-  Samples.add(touch(state.ratios, key, state.ratios.get(key) ?? Samples.make(), cap), ratio, weight)
+  Samples.add(Kept.touch(state.ratios, key, state.ratios.get(key) ?? Samples.make(), cap), ratio, weight)
   return state
 }
 
@@ -188,13 +155,13 @@ export const ratios = (state: State, key: AffinityKey, least: number): Float32Ar
 /** Says what a key is made of; of use as long as none of its runs has finished, and ignored after. */
 export const foresee = (state: State, key: AffinityKey, workflow: Workflow): State => {
   if (state.keys.has(key) || state.graphs.has(key) || state.classes.fleet.size === 0) return state
-  touch(state.graphs, key, ClassEstimates.graphOf(workflow), state.options.cap)
+  Kept.touch(state.graphs, key, ClassEstimates.graphOf(workflow), state.options.cap)
   return state
 }
 
 /** A server that left: what is known of its pairs goes, what its runs say of keys and classes stays. */
 export const forget = (state: State, server: BackendId): State => {
-  for (const [key, known] of [...state.pairs.get(server) ?? []]) removePair(state, known, server, key)
+  Kept.forget(state.pairs, server)
   state.speeds.delete(server)
   ClassEstimates.forget(state.classes, server)
   return state
@@ -228,7 +195,7 @@ const mostLoading = 0.5
  * prior. Constant time but for the classes of a key that never ran, and changes nothing.
  */
 export const estimate = (state: State, server: BackendId, key: AffinityKey): Estimate => {
-  const own = state.pairs.get(server)?.get(key)
+  const own = Kept.get(state.pairs, server, key)
   const ofKey = state.keys.get(key)
   const speed = speedOf(state, server)
   const { priorSurchargeMs, priorWarmMs } = state.options
@@ -271,7 +238,7 @@ export const quantiles = (
   key: AffinityKey,
   cold: boolean
 ): Quantiles | undefined => {
-  const own = state.pairs.get(server)?.get(key)
+  const own = Kept.get(state.pairs, server, key)
   const of = own === undefined ? undefined : side(own, cold)
   if (of === undefined || of.count === 0) return undefined
   return {
@@ -296,7 +263,7 @@ export const times = (
   cold: boolean,
   least: number
 ): Times | undefined => {
-  const own = state.pairs.get(server)?.get(key)
+  const own = Kept.get(state.pairs, server, key)
   if (own !== undefined && side(own, cold).count >= least) {
     return { sorted: Samples.sorted(side(own, cold)), of: "pair" }
   }
@@ -310,7 +277,7 @@ export const times = (
 export const snapshot = (
   state: State
 ): ReadonlyArray<{ readonly server: BackendId; readonly key: AffinityKey; readonly estimate: Estimate }> =>
-  [...state.order.values()].map(([server, key]) => ({ server, key, estimate: estimate(state, server, key) }))
+  [...state.pairs.order.values()].map(([server, key]) => ({ server, key, estimate: estimate(state, server, key) }))
 
 // ── Kept ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,7 +306,7 @@ export const toStored = (state: State): Stored => ({
   version,
   all: storedPair(state.all),
   keys: Array.from(state.keys, ([key, known]) => ({ key, ...storedPair(known) })),
-  pairs: Array.from(state.order, ([known, [server, key]]) => ({ server, key, ...storedPair(known) })),
+  pairs: Array.from(state.pairs.order, ([known, [server, key]]) => ({ server, key, ...storedPair(known) })),
   speeds: Array.from(state.speeds, ([server, speed]) => ({ server, samples: Samples.toStored(speed) })),
   ratios: Array.from(state.ratios, ([key, ratio]) => ({ key, samples: Samples.toStored(ratio) })),
   classes: ClassEstimates.toStored(state.classes)
@@ -357,13 +324,13 @@ const restore = (
 export const fromStored = (stored: Stored, options: Partial<Options> = {}): State => {
   const state = init(options)
   restore(state.all, stored.all)
-  for (const { key, ...times } of stored.keys) restore(touch(state.keys, key, pair(), state.options.cap), times)
-  for (const { key, server, ...times } of stored.pairs) restore(touchPair(state, server, key), times)
+  for (const { key, ...times } of stored.keys) restore(Kept.touch(state.keys, key, pair(), state.options.cap), times)
+  for (const { key, server, ...times } of stored.pairs) restore(pairOf(state, server, key), times)
   for (const { samples, server } of stored.speeds.slice(-state.options.cap)) {
     state.speeds.set(server, Samples.fromStored(samples))
   }
   for (const { key, samples } of stored.ratios) {
-    touch(state.ratios, key, Samples.fromStored(samples), state.options.cap)
+    Kept.touch(state.ratios, key, Samples.fromStored(samples), state.options.cap)
   }
   state.classes = ClassEstimates.fromStored(stored.classes, options.cap)
   return state

@@ -95,12 +95,12 @@ describe("ClassEstimates", () => {
       const nodes = run({ loadMs: 10, stepMs: 1, steps: 2 })
       ClassEstimates.step(state, { server: BackendId.make(`s${i}`), cold: true, nodes })
     }
-    assert.strictEqual(state.order.size, 4)
+    assert.strictEqual(state.servers.order.size, 4)
     assert.isUndefined(ClassEstimates.get(state, BackendId.make("s0"), "Decode"))
     ClassEstimates.forget(state, BackendId.make("s19"))
     assert.isUndefined(ClassEstimates.get(state, BackendId.make("s19"), "Decode"))
     assert.isDefined(ClassEstimates.ofAll(state, "Decode"))
-    assert.isAtMost(state.order.size, 4)
+    assert.isAtMost(state.servers.order.size, 4)
   })
 
   it("is what estimates say of a key that has not run yet", () => {

@@ -135,7 +135,7 @@ describe("Estimates", () => {
   it("keeps its caps when it is read, and refuses what is no such document", () => {
     const runs = Array.from({ length: 100 }, (_, i) => finished(one, `a1:${i}`, false, 10)).flat()
     const small = Result.getOrThrow(Estimates.fromJson(Estimates.toJson(learn(runs)), { cap: 8 }))
-    assert.deepStrictEqual([small.order.size, small.keys.size], [8, 8])
+    assert.deepStrictEqual([small.pairs.order.size, small.keys.size], [8, 8])
     assert.strictEqual(Estimates.estimate(small, one, "a1:99").source, "pair")
     const text = Estimates.toJson(learn(runs))
     const broken = [
