@@ -8,7 +8,6 @@ import * as Jobs from "@effect-comfyui/pool/Jobs"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import * as RouterPolicies from "@effect-comfyui/pool/RouterPolicies"
 import * as Submission from "@effect-comfyui/pool/Submission"
-import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -18,7 +17,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { seeded } from "./support/graph.ts"
-import { connect, runAll } from "./support/pooled.ts"
+import { beside, connect } from "./support/pooled.ts"
 import { serve } from "./support/start.ts"
 
 const inFolder = () => {
@@ -28,23 +27,14 @@ const inFolder = () => {
 
 /** The same jobs on the same servers, one queue after the other. */
 const overhead = async () => {
-  const count = 1_000
   const { close: stop, urls } = await serve(8, 20)
   const { file, remove } = inFolder()
   const durable = await connect(urls, {}, JobQueueSqliteNode.layerFile(file))
-  const inMemory = await connect(urls)
-  let seed = 0
-  const workflow = () => Workflow.fromNodes({ "12": { class_type: "Bench", inputs: { seed: ++seed } } })
-  const side = ({ pool }: Pick<typeof durable, "pool">) => async () => {
-    await runAll(pool, Array.from({ length: count }, workflow))
-    return count
-  }
+  const sides = beside(1_000, durable, await connect(urls))
   return {
-    ours: side(durable),
-    reference: side(inMemory),
+    ...sides,
     close: async () => {
-      await durable.close()
-      await inMemory.close()
+      await sides.close()
       stop()
       remove()
     }

@@ -3,12 +3,12 @@ import type { BackendId, JobId } from "@effect-comfyui/execution/Ids"
 import { readTime } from "@effect-comfyui/execution/Time"
 import * as Estimates from "@effect-comfyui/profiling/Estimates"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { Active } from "./Active.ts"
 import * as Defaults from "./Defaults.ts"
 import { type Demand, type Machine, of, type Waiting } from "./Demand.ts"
 import * as Fleet from "./Fleet.ts"
+import { polled } from "./internal/latest.ts"
 import type * as Jobs from "./Jobs.ts"
 import * as Lease from "./Lease.ts"
 import * as Member from "./Member.ts"
@@ -85,7 +85,7 @@ export const changes = (
   jobs: Jobs.Jobs,
   active: ReadonlyMap<JobId, Pick<Active, "entry">>
 ): Stream.Stream<Demand> =>
-  Stream.fromEffectSchedule(
+  polled(
     Effect.clockWith((clock) => Effect.sync(() => read(fleet, jobs, active, readTime(clock).now))),
-    Schedule.spaced(Defaults.demand.every)
-  ).pipe(Stream.changesWith((a, b) => JSON.stringify(a) === JSON.stringify(b)))
+    Defaults.demand.every
+  )

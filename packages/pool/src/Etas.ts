@@ -28,7 +28,7 @@ export const JobEta = Schema.Struct({
   at: Schema.Finite,
   ...Eta.Span.fields,
   waitMs: Schema.Finite,
-  source: Schema.Literals(["pair", "key", "classes", "global", "prior"])
+  source: Estimates.Source
 })
 export type JobEta = typeof JobEta.Type
 
@@ -46,7 +46,8 @@ export interface Seen {
   readonly doneMs: number
 }
 
-const nothing: Seen = { graph: undefined, startedMs: null, done: 0, doneMs: 0 }
+/** Of one that waits. */
+export const unseen: Seen = { graph: undefined, startedMs: null, done: 0, doneMs: 0 }
 
 /** What is read; all of it is the pool's. */
 export interface Parts {
@@ -55,15 +56,14 @@ export interface Parts {
   readonly jobs: Jobs.Jobs
   /** A job that does not wait. */
   readonly activeOf: (id: JobId) => Active | undefined
-  readonly seenOf: (id: JobId) => Seen | undefined
+  readonly seenOf: (id: JobId) => Seen
 }
 
 /**
  * Predictions go wrong in different ways: of runs by how much of them is done, of jobs that wait by whether they begin at
  * once, soon, or after many others.
  */
-const kinds = ["begun", "quarter", "half", "most", "idle", "soon", "late"] as const
-type Kind = typeof kinds[number]
+type Kind = typeof stages[number] | "idle" | "soon" | "late"
 
 const stages = ["begun", "quarter", "half", "most"] as const
 
@@ -85,7 +85,7 @@ interface Pending extends Prediction {
 /** Owned and updated in place by its pool. */
 export interface State {
   readonly parts: Parts
-  readonly calibrations: ReadonlyMap<Kind, Calibration.State>
+  readonly calibrations: Readonly<Record<Kind, Calibration.State>>
   /** What was said of open jobs. */
   readonly pending: Map<JobId, ReadonlyArray<Pending>>
   /** Those of them that wait, in the order in which they are asked about again. */
@@ -96,7 +96,15 @@ export interface State {
 
 export const make = (parts: Parts): State => ({
   parts,
-  calibrations: new Map(kinds.map((kind) => [kind, Calibration.init()])),
+  calibrations: {
+    begun: Calibration.init(),
+    quarter: Calibration.init(),
+    half: Calibration.init(),
+    most: Calibration.init(),
+    idle: Calibration.init(),
+    soon: Calibration.init(),
+    late: Calibration.init()
+  },
   pending: new Map(),
   waiting: new Map(),
   sampledAt: Number.NEGATIVE_INFINITY
@@ -148,7 +156,7 @@ const ofRun = (parts: Parts, one: Active, now: number): Prediction => {
   const { entry, member: { facts: { id: server } }, shown } = one
   const { fleet: { estimates } } = parts
   const key = entry.kind.affinity
-  const seen = parts.seenOf(entry.id) ?? nothing
+  const seen = parts.seenOf(entry.id)
   const span = spanOf(parts, entry, server, seen, isCold(parts, entry, server, shown.found), now)
   return { kind: stageOf(seen.done), span, waitMs: 0, source: Estimates.estimate(estimates, server, key).source }
 }
@@ -173,7 +181,7 @@ const freeInMs = (parts: Parts, member: Member, now: number, without?: Active): 
 const maxKinds = 64
 
 /** What one job of a kind takes from these servers: cold runs at their share, and less where it may go elsewhere too. */
-const costOf = ({ fleet, jobs }: Parts, servers: ReadonlySet<Member>, now: number): QueueAhead.Cost => {
+const costOf = ({ fleet, jobs }: Parts, servers: ReadonlyMap<Member, unknown>, now: number): QueueAhead.Cost => {
   const known = new Map<string, number>()
   const shareOf = (need: Need): number => {
     if (known.size >= maxKinds) return 1
@@ -213,6 +221,10 @@ const placeOf = ({ ready }: Parts, entry: Job.Entry, { at }: Time): QueueAhead.P
 /** A wait is this much shorter, or longer, until it is known better. */
 const [shorter, longer] = [0.6, 1.6]
 
+/** The run after so long a wait. */
+const after = (waitMs: number, run: Eta.Span): Eta.Span =>
+  Eta.plus({ lowMs: waitMs * shorter, expectedMs: waitMs, highMs: waitMs * longer }, run)
+
 const ofWaiting = (parts: Parts, entry: Job.Entry, time: Time): Prediction | undefined => {
   const { fleet, ready } = parts
   const { now } = time
@@ -227,29 +239,28 @@ const ofWaiting = (parts: Parts, entry: Job.Entry, time: Time): Prediction | und
   }
   if (free.size === 0) return undefined
   const servers = Array.from(free, ([{ facts: { id } }, ms]) => ({
+    id,
+    cold: isCold(parts, entry, id),
     freeInMs: ms,
     speed: Estimates.speedOf(fleet.estimates, id)
   }))
-  const work = QueueAhead.of(ready, place, costOf(parts, new Set(free.keys()), now))
+  const work = QueueAhead.of(ready, place, costOf(parts, free, now))
   const due = (ready.delayed.get(entry.id)?.due ?? now) - now
   const waitMs = Math.max(due, QueueAhead.turnInMs(servers, work))
-  const key = entry.kind.affinity
   // Where its models are, if it need not wait longer there; else whoever is free first.
-  const turn = [...free].toSorted(([a, x], [b, y]) => {
-    const warm = Number(isCold(parts, entry, a.facts.id)) -
-      Number(isCold(parts, entry, b.facts.id))
-    return Number(x > waitMs) - Number(y > waitMs) || warm || x - y
-  })
-  const server = turn[0]?.[0].facts.id ?? anywhere
-  const cold = isCold(parts, entry, server)
-  const { graph } = parts.seenOf(entry.id) ?? nothing
-  const run = spanOf(parts, entry, server, { ...nothing, graph }, cold, now)
-  const wait = { lowMs: waitMs * shorter, expectedMs: waitMs, highMs: waitMs * longer }
+  const [first] = servers.toSorted((a, b) =>
+    Number(a.freeInMs > waitMs) - Number(b.freeInMs > waitMs) || Number(a.cold) - Number(b.cold) ||
+    a.freeInMs - b.freeInMs
+  )
+  if (first === undefined) return undefined
+  const { cold, id: server } = first
+  const { graph } = parts.seenOf(entry.id)
+  const run = spanOf(parts, entry, server, { ...unseen, graph }, cold, now)
   return {
     kind: waitMs === 0 ? "idle" : waitMs < run.expectedMs * 2 ? "soon" : "late",
-    span: Eta.plus(wait, run),
+    span: after(waitMs, run),
     waitMs,
-    source: Estimates.estimate(fleet.estimates, server, key).source
+    source: Estimates.estimate(fleet.estimates, server, entry.kind.affinity).source
   }
 }
 
@@ -257,8 +268,7 @@ const ofWaiting = (parts: Parts, entry: Job.Entry, time: Time): Prediction | und
 const ofNext = (parts: Parts, one: Active, now: number): Prediction => {
   const waitMs = freeInMs(parts, one.member, now, one)
   const run = ofRun(parts, one, now)
-  const wait = { lowMs: waitMs * shorter, expectedMs: waitMs, highMs: waitMs * longer }
-  return { ...run, kind: "soon", span: Eta.plus(wait, run.span), waitMs }
+  return { ...run, kind: "soon", span: after(waitMs, run.span), waitMs }
 }
 
 /** Undefined where nobody can know: it has ended, its files are on their way, no server is there that takes it. */
@@ -271,17 +281,12 @@ const predict = (parts: Parts, entry: Job.Entry, time: Time): Prediction | undef
   return held.isNext ? ofNext(parts, one, time.now) : ofRun(parts, one, time.now)
 }
 
-const adjusted = (calibrations: State["calibrations"], kind: Kind, span: Eta.Span): Eta.Span => {
-  const calibration = calibrations.get(kind)
-  return calibration === undefined ? span : Calibration.adjust(calibration, span)
-}
-
 /** When a job is thought to end. Linear in the servers and in the kinds of jobs that wait. */
 export const of = ({ calibrations, parts }: State, entry: Job.Entry, time: Time): JobEta | undefined => {
   const found = predict(parts, entry, time)
   if (found === undefined) return undefined
   const { kind, source, span, waitMs } = found
-  return { at: time.at, ...adjusted(calibrations, kind, span), waitMs, source }
+  return { at: time.at, ...Calibration.adjust(calibrations[kind], span), waitMs, source }
 }
 
 // ── What came of it ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,7 +296,7 @@ const note = ({ calibrations, parts, pending }: State, entry: Job.Entry, time: T
   if (before === undefined && pending.size >= maxPending) return
   const found = predict(parts, entry, time)
   if (found === undefined) return
-  const said: Pending = { ...found, now: time.now, said: adjusted(calibrations, found.kind, found.span) }
+  const said: Pending = { ...found, now: time.now, said: Calibration.adjust(calibrations[found.kind], found.span) }
   pending.set(entry.id, [...before ?? [], said].slice(-maxSaid))
 }
 
@@ -340,8 +345,7 @@ export const ended = (state: State, { id }: Job.Entry, succeeded: boolean, time:
   pending.delete(id)
   waiting.delete(id)
   for (const one of succeeded ? said ?? [] : []) {
-    const calibration = calibrations.get(one.kind)
-    if (calibration !== undefined) Calibration.step(calibration, one.span, one.said, time.now - one.now)
+    Calibration.step(calibrations[one.kind], one.span, one.said, time.now - one.now)
   }
   sample(state, time)
 }

@@ -4,7 +4,7 @@ import { readTime } from "@effect-comfyui/execution/Time"
 import * as ClassEstimates from "@effect-comfyui/profiling/ClassEstimates"
 import type * as Estimates from "@effect-comfyui/profiling/Estimates"
 import * as SlowNodes from "@effect-comfyui/profiling/SlowNodes"
-import type { Workflow } from "@effect-comfyui/workflow/Workflow"
+import { node as nodeOf, titleOf, type Workflow } from "@effect-comfyui/workflow/Workflow"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -37,18 +37,16 @@ export const starts = (
   const began = (event: PoolEvent): ReadonlyArray<NodeBegan> => {
     if (event._tag !== "Attempt" || event.event._tag !== "NodeStarted") return []
     const { at, backend: server, classType, displayId, nodeId } = event.event
-    const here = server === null || classType === null ? undefined : ClassEstimates.get(classes, server, classType)
-    const known = here ?? (classType === null ? undefined : ClassEstimates.ofAll(classes, classType))
-    const title = workflowOf(event.jobId)?.nodes[displayId]?._meta?.["title"]
+    const workflow = workflowOf(event.jobId)
     return [{
       jobId: event.jobId,
       server,
       nodeId,
       displayId,
       classType,
-      title: typeof title === "string" ? title : null,
+      title: workflow === undefined ? null : titleOf(nodeOf(workflow, displayId)),
       at,
-      expectedMs: known?.warmMs ?? null
+      expectedMs: ClassEstimates.nearest(classes, server, classType, 1)?.warmMs ?? null
     }]
   }
   return Stream.flattenIterable(Stream.map(events, began))

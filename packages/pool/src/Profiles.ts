@@ -21,11 +21,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Defaults from "./Defaults.ts"
 import * as Etas from "./Etas.ts"
-import { latest } from "./internal/latest.ts"
+import { latest, polled } from "./internal/latest.ts"
 import * as Recent from "./internal/recent.ts"
 import type * as Job from "./Job.ts"
 import * as Jobs from "./Jobs.ts"
@@ -78,17 +77,14 @@ export interface Options extends Omit<Etas.Parts, "seenOf"> {
 const { bottlenecks: reckonEvery, finished: kept, finishedAge, listeners } = Defaults.profiles
 
 /** An open job that was placed at least once. */
-interface Open {
+interface Open extends Etas.Seen {
   readonly workflow: Workflow.Workflow | undefined
-  readonly graph: ClassEstimates.Graph | undefined
   readonly profile: JobProfile.State
   /** What the nodes of its last run were thought to take when it was placed, milliseconds. */
   expectedMs: number | null
   /** Of its last run. */
   progress: Progress.State
-  /** When that started, monotonic milliseconds. */
   startedMs: number | null
-  /** How much of its work is done, and since when. */
   done: number
   doneMs: number
 }
@@ -109,11 +105,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const statistics = Effect.sync(() => ProfileSet.snapshot(set))
   const etas = Etas.make({
     ...options,
-    seenOf: (id) => {
-      const one = open.get(id)
-      if (one === undefined) return { graph: graphs.get(id), startedMs: null, done: 0, doneMs: 0 }
-      return { graph: one.graph, startedMs: one.startedMs, done: one.done, doneMs: one.doneMs }
-    }
+    seenOf: (id) => open.get(id) ?? { ...Etas.unseen, graph: graphs.get(id) }
   })
 
   const progressOf = (workflow: Workflow.Workflow | undefined, cold: boolean): Progress.State =>
@@ -125,17 +117,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const begin = ({ id, submittedAt }: Job.Entry, workflow: Workflow.Workflow | undefined): Open => {
     const profile = JobProfile.init(workflow)
     JobProfile.step(profile, { _tag: "Queued", jobId: id, sequence: 0, at: submittedAt })
-    const graph = workflow === undefined ? undefined : ClassEstimates.graphOf(workflow)
-    return {
-      workflow,
-      graph,
-      profile,
-      expectedMs: null,
-      progress: progressOf(undefined, false),
-      startedMs: null,
-      done: 0,
-      doneMs: 0
-    }
+    const graph = workflow === undefined ? undefined : graphs.get(id) ?? ClassEstimates.graphOf(workflow)
+    return { ...Etas.unseen, workflow, graph, profile, expectedMs: null, progress: progressOf(undefined, false) }
   }
 
   const openOf = (entry: Job.Entry, workflow?: Workflow.Workflow): Open => {
@@ -195,8 +178,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   return {
     foreseen: ({ id, kind: { affinity } }, workflow) => {
-      Estimates.foresee(estimates, affinity, workflow)
-      if (graphs.size < Etas.maxPending) graphs.set(id, ClassEstimates.graphOf(workflow))
+      const graph = ClassEstimates.graphOf(workflow)
+      Estimates.foresee(estimates, affinity, graph)
+      if (graphs.size < Etas.maxPending) graphs.set(id, graph)
     },
     dropped: ({ id }) => void graphs.delete(id),
     began: openOf,
@@ -234,9 +218,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     slowNodes: (wanted) => NodeHooks.slow(options.events, estimates, wanted),
     bottlenecks: {
       get: bottlenecks,
-      changes: Stream.fromEffectSchedule(bottlenecks, Schedule.spaced(reckonEvery)).pipe(
-        Stream.changesWith((a, b) => JSON.stringify(a) === JSON.stringify(b))
-      )
+      changes: polled(bottlenecks, reckonEvery)
     }
   }
 })

@@ -114,6 +114,18 @@ export const ofAll = (state: State, classType: string): ClassEstimate | undefine
   return known === undefined ? undefined : read(known)
 }
 
+/** What is known of a class on this server from at least so many executions, else over all servers. */
+export const nearest = (
+  state: State,
+  server: BackendId | null,
+  classType: string | null,
+  least: number
+): ClassEstimate | undefined => {
+  if (classType === null) return undefined
+  const there = server === null ? undefined : get(state, server, classType)
+  return there !== undefined && there.samples >= least ? there : ofAll(state, classType)
+}
+
 // ── Workflows ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** What of a workflow decides its time: its nodes by class, with the steps that they ask for, null where they do not say. */

@@ -4,7 +4,6 @@
  * clock, no randomness. It survives its process as JSON.
  */
 import { BackendId } from "@effect-comfyui/execution/Ids"
-import type { Workflow } from "@effect-comfyui/workflow/Workflow"
 import type { AffinityKey } from "@effect-comfyui/workflow/WorkflowKey"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -38,7 +37,8 @@ export interface Options {
 export const defaults: Options = { cap: 10_000, weight: 0.2, priorWarmMs: 10_000, priorSurchargeMs: 5_000 }
 
 /** What an estimate rests on: this pair, the key on other servers, its classes, all keys, or nothing but the prior. */
-export type Source = "pair" | "key" | "classes" | "global" | "prior"
+export const Source = Schema.Literals(["pair", "key", "classes", "global", "prior"])
+export type Source = typeof Source.Type
 
 /** All times in milliseconds. */
 export interface Estimate {
@@ -99,6 +99,10 @@ const pairOf = ({ options: { cap }, pairs }: State, server: BackendId, key: Affi
 
 const side = (of: Pair, cold: boolean): Samples.Samples => cold ? of.cold : of.warm
 
+/** Those of one side where there are at least so many. */
+const enough = (of: Pair | undefined, cold: boolean, least: number): Samples.Samples | undefined =>
+  of === undefined || side(of, cold).count < least ? undefined : side(of, cold)
+
 /** Runs that are shorter on the average say more about the network and the clock than about a card. */
 const comparableMs = 100
 
@@ -153,9 +157,9 @@ export const ratios = (state: State, key: AffinityKey, least: number): Float32Ar
 }
 
 /** Says what a key is made of; of use as long as none of its runs has finished, and ignored after. */
-export const foresee = (state: State, key: AffinityKey, workflow: Workflow): State => {
+export const foresee = (state: State, key: AffinityKey, graph: ClassEstimates.Graph): State => {
   if (state.keys.has(key) || state.graphs.has(key) || state.classes.fleet.size === 0) return state
-  Kept.touch(state.graphs, key, ClassEstimates.graphOf(workflow), state.options.cap)
+  Kept.touch(state.graphs, key, graph, state.options.cap)
   return state
 }
 
@@ -238,9 +242,8 @@ export const quantiles = (
   key: AffinityKey,
   cold: boolean
 ): Quantiles | undefined => {
-  const own = Kept.get(state.pairs, server, key)
-  const of = own === undefined ? undefined : side(own, cold)
-  if (of === undefined || of.count === 0) return undefined
+  const of = enough(Kept.get(state.pairs, server, key), cold, 1)
+  if (of === undefined) return undefined
   return {
     p50: Samples.quantile(of, 0.5),
     p90: Samples.quantile(of, 0.9),
@@ -263,14 +266,10 @@ export const times = (
   cold: boolean,
   least: number
 ): Times | undefined => {
-  const own = Kept.get(state.pairs, server, key)
-  if (own !== undefined && side(own, cold).count >= least) {
-    return { sorted: Samples.sorted(side(own, cold)), of: "pair" }
-  }
-  const ofKey = state.keys.get(key)
-  return ofKey === undefined || side(ofKey, cold).count < least
-    ? undefined
-    : { sorted: Samples.sorted(side(ofKey, cold)), of: "key" }
+  const own = enough(Kept.get(state.pairs, server, key), cold, least)
+  if (own !== undefined) return { sorted: Samples.sorted(own), of: "pair" }
+  const ofKey = enough(state.keys.get(key), cold, least)
+  return ofKey === undefined ? undefined : { sorted: Samples.sorted(ofKey), of: "key" }
 }
 
 /** One row per known pair, for people and dashboards. */

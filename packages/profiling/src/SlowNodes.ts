@@ -77,10 +77,7 @@ const limitOf = (
   server: BackendId | null,
   classType: string | null
 ): Limit => {
-  const there = server === null || classType === null ? undefined : ClassEstimates.get(classes, server, classType)
-  const known = there !== undefined && there.samples >= least || classType === null
-    ? there
-    : ClassEstimates.ofAll(classes, classType)
+  const known = ClassEstimates.nearest(classes, server, classType, least)
   const samples = known?.samples ?? 0
   const expectedMs = known === undefined || samples < least ? null : Math.max(known.warmMs ?? 0, known.coldMs ?? 0)
   const byEstimate = expectedMs === null ? Number.POSITIVE_INFINITY : Math.max(leastMs, factor * expectedMs)

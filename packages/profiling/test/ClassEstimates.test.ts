@@ -108,7 +108,7 @@ describe("ClassEstimates", () => {
     const nodes = run({ loadMs: 2_000, stepMs: 200, steps: 10 })
     Estimates.learnClasses(state, { server: backend, cold: true, nodes })
     assert.strictEqual(Estimates.estimate(state, backend, "a1:new").source, "prior")
-    Estimates.foresee(state, "a1:new", graphOf(40))
+    Estimates.foresee(state, "a1:new", ClassEstimates.graphOf(graphOf(40)))
     const { samples, source, warmMs } = Estimates.estimate(state, backend, "a1:new")
     assert.deepStrictEqual([samples, source], [0, "classes"])
     assert.closeTo(warmMs, 2_000 + 100 + 40 * 200 + 50, 50)

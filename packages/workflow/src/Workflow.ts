@@ -85,6 +85,12 @@ export const fromNodes = (nodes: Nodes): Workflow => {
 export const node = (workflow: Workflow, nodeId: NodeId): Node | undefined =>
   Object.hasOwn(workflow.nodes, nodeId) ? workflow.nodes[nodeId] : undefined
 
+/** What people call a node in the editor; null where nobody has said anything. */
+export const titleOf = (node: Node | undefined): string | null => {
+  const title = node?._meta?.["title"]
+  return typeof title === "string" ? title : null
+}
+
 /** All links into a node, by input. */
 export const links = (node: Node): ReadonlyArray<readonly [inputName: string, link: Link]> =>
   Object.entries(node.inputs).flatMap(([name, value]) => isLink(value) ? [[name, value] as const] : [])

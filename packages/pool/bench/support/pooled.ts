@@ -8,7 +8,7 @@ import type { JobQueue } from "@effect-comfyui/pool/JobQueue"
 import { layerMemory } from "@effect-comfyui/pool/JobQueueMemory"
 import * as Pool from "@effect-comfyui/pool/Pool"
 import { layerCostAware } from "@effect-comfyui/pool/RouterPolicies"
-import type { Workflow } from "@effect-comfyui/workflow/Workflow"
+import * as Workflow from "@effect-comfyui/workflow/Workflow"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -49,7 +49,7 @@ export const connect = async (
 }
 
 /** Submits all and waits for the last; fails where they are not all done within a minute, and says where they stand. */
-export const runAll = (pool: Pool.Shape, workflows: ReadonlyArray<Workflow>): Promise<void> =>
+export const runAll = (pool: Pool.Shape, workflows: ReadonlyArray<Workflow.Workflow>): Promise<void> =>
   Effect.runPromise(Effect.gen(function*() {
     const jobs = yield* pool.submitAll(workflows)
     const all = Effect.forEach(jobs, ({ result }) => result, { discard: true })
@@ -61,3 +61,21 @@ export const runAll = (pool: Pool.Shape, workflows: ReadonlyArray<Workflow>): Pr
       new Error(`${open.length} of ${jobs.length} hang: ${JSON.stringify({ open: open[0], servers })}`)
     )
   }))
+
+/** The same jobs by two pools over the same servers, as the two sides of a bench. */
+export const beside = (count: number, ours: Pooled, reference: Pooled) => {
+  let seed = 0
+  const workflow = () => Workflow.fromNodes({ "12": { class_type: "Bench", inputs: { seed: ++seed } } })
+  const side = ({ pool }: Pooled) => async () => {
+    await runAll(pool, Array.from({ length: count }, workflow))
+    return count
+  }
+  return {
+    ours: side(ours),
+    reference: side(reference),
+    close: async () => {
+      await ours.close()
+      await reference.close()
+    }
+  }
+}

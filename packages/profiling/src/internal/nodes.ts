@@ -1,6 +1,6 @@
 /** The nodes of one run, by what its events say of them. */
 import type { ExecutionEvent, Failed } from "@effect-comfyui/execution/ExecutionEvent"
-import { node as nodeOf, type Workflow } from "@effect-comfyui/workflow/Workflow"
+import { node as nodeOf, titleOf, type Workflow } from "@effect-comfyui/workflow/Workflow"
 import { maxNodes, type NodeProfile, type NodeState } from "../NodeProfile.ts"
 import * as Sweep from "./sweep.ts"
 
@@ -38,11 +38,10 @@ export const entryOf = (nodes: Nodes, named: Named, otherwise: NodeState): Sweep
   }
   const own = workflow === undefined ? undefined : nodeOf(workflow, nodeId)
   if (own === undefined && entries.size >= maxNodes) return undefined
-  const title = own?._meta?.["title"]
   const made = Sweep.entry(nodeId, named.displayId ?? nodeId, otherwise, {
     parentId: named.parentId ?? null,
     classType: named.classType ?? own?.class_type ?? null,
-    title: typeof title === "string" ? title : null
+    title: titleOf(own)
   })
   entries.set(nodeId, made)
   return made
